@@ -1,0 +1,5 @@
+//go:build !linux
+
+package atomicfile
+
+func exchange(temp, target string) error { return exchangeByRename(temp, target) }
