@@ -3,6 +3,7 @@
 package bindings
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
@@ -64,18 +65,20 @@ func TestBuffers(t *testing.T) {
 	require.NotNil(t, b.Host())
 
 	var none *Stream
-	src := []float32{1, 2, 3}
-	require.NoError(t, none.Write(b, 4, unsafe.Pointer(&src[0]), 12))
-	assert.Equal(t, []float32{0, 1, 2, 3}, unsafe.Slice((*float32)(b.Host()), 4))
-	dst := make([]float32, 2)
-	require.NoError(t, none.Read(unsafe.Pointer(&dst[0]), b, 8, 8))
-	assert.Equal(t, []float32{2, 3}, dst)
+	src := []byte("abcdefghijkl")
+	require.NoError(t, none.Write(b, 4, src))
+	assert.Equal(t, "\x00\x00\x00\x00abcdefghijkl", string(unsafe.Slice((*byte)(b.Host()), 16)))
+	dst := make([]byte, 8)
+	require.NoError(t, none.Read(dst, b, 8))
+	assert.Equal(t, "efghijkl", string(dst))
 	require.NoError(t, none.Copy(b, 0, b, 12, 4))
-	assert.Equal(t, float32(3), *(*float32)(b.Host()))
+	assert.Equal(t, "ijklabcd", string(unsafe.Slice((*byte)(b.Host()), 8)))
+	require.NoError(t, none.Write(b, 16, nil), "nothing at the very end")
+	require.NoError(t, none.Read(nil, b, 16))
 
-	assert.EqualError(t, none.Write(b, 8, unsafe.Pointer(&src[0]), 12),
+	assert.EqualError(t, none.Write(b, 8, src),
 		"buffer_write: invalid argument: write past the end")
-	assert.EqualError(t, none.Read(unsafe.Pointer(&dst[0]), b, 12, 8),
+	assert.EqualError(t, none.Read(dst, b, 12),
 		"buffer_read: invalid argument: read past the end")
 	assert.EqualError(t, none.Copy(b, 0, b, 12, 8), "buffer_copy: invalid argument: copy past the end")
 
@@ -97,7 +100,7 @@ func TestBuffers(t *testing.T) {
 	b.Free()
 	assert.Nil(t, b.Pointer())
 	assert.Nil(t, b.Host())
-	assert.EqualError(t, none.Write(b, 0, unsafe.Pointer(&src[0]), 4),
+	assert.EqualError(t, none.Write(b, 0, src),
 		"buffer_write: invalid argument: the buffer is closed")
 }
 
@@ -185,20 +188,42 @@ func TestSubmit(t *testing.T) {
 func TestCopiesOnStream(t *testing.T) {
 	w := newWork(t)
 	b := &Buffer{lib: w.lib, handle: w.slots[0].Buffer}
-	src, dst := []int64{7, 8}, make([]int64, 2)
-	require.NoError(t, w.Write(b, 0, unsafe.Pointer(&src[0]), 16))
+	src, dst := []byte("0123456789abcdef"), make([]byte, 16)
+	require.NoError(t, w.Write(b, 0, src))
 	require.NoError(t, w.Copy(b, 16, b, 0, 16))
-	require.NoError(t, w.Read(unsafe.Pointer(&dst[0]), b, 16, 16))
+	require.NoError(t, w.Read(dst, b, 16))
+	assert.Equal(t, src, dst)
+	assert.EqualError(t, w.Write(b, 60, src), "buffer_write: invalid argument: write past the end")
+	assert.EqualError(t, w.Read(dst, b, 60), "buffer_read: invalid argument: read past the end")
+	assert.EqualError(t, w.Copy(b, 60, b, 0, 16), "buffer_copy: invalid argument: write past the end")
+
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pin.Pin(&src[0])
+	pin.Pin(&dst[0])
+	copy(src, "fedc")
+	require.NoError(t, w.WriteAsync(b, 32, unsafe.Pointer(&src[0]), 16))
+	require.NoError(t, w.ReadAsync(unsafe.Pointer(&dst[0]), b, 32, 16))
 	require.NoError(t, w.Sync())
 	assert.Equal(t, src, dst)
-	assert.Error(t, w.Write(b, 60, unsafe.Pointer(&src[0]), 16))
-	assert.Error(t, w.Read(unsafe.Pointer(&dst[0]), b, 60, 16))
-	assert.Error(t, w.Copy(b, 60, b, 0, 16))
+	assert.EqualError(t, w.WriteAsync(b, 60, unsafe.Pointer(&src[0]), 16),
+		"buffer_write: invalid argument: write past the end")
+	assert.EqualError(t, w.ReadAsync(unsafe.Pointer(&dst[0]), b, 60, 16),
+		"buffer_read: invalid argument: read past the end")
+	var none *Stream
+	assert.EqualError(t, none.WriteAsync(b, 0, nil, 0), "buffer_write: invalid argument: the stream is closed")
+	assert.EqualError(t, none.ReadAsync(nil, b, 0, 0), "buffer_read: invalid argument: the stream is closed")
+
+	// a copy that is done on return waits for the stream, and so learns of its troubles
+	require.NoError(t, w.Submit(w.plan, 1, w.slots, []int64{-5000}, w.floats))
+	assert.EqualError(t, w.Read(dst, b, 0), "buffer_read: device lost: negative sum (native code 719)")
+	assert.EqualError(t, w.Write(b, 0, src), "buffer_write: device lost: negative sum (native code 719)")
+	require.NoError(t, none.Read(dst, b, 0))
 
 	stranger, err := Load(build(t, "-DFAKE_ABI=0x10001"))
 	require.NoError(t, err)
 	other := &Buffer{lib: stranger, handle: w.slots[0].Buffer}
-	assert.EqualError(t, w.Write(other, 0, unsafe.Pointer(&src[0]), 16),
+	assert.EqualError(t, w.Write(other, 0, src),
 		"buffer_write: invalid argument: a buffer of backend fake on a stream of backend fake")
 }
 
@@ -231,8 +256,8 @@ func TestClosedHandles(t *testing.T) {
 	for call, err := range map[string]error{
 		"stream_submit": w.Submit(w.plan, 1, w.slots, w.ints, w.floats),
 		"stream_sync":   w.Sync(),
-		"buffer_write":  w.Write(b, 0, nil, 0),
-		"buffer_read":   w.Read(nil, b, 0, 0),
+		"buffer_write":  w.Write(b, 0, nil),
+		"buffer_read":   w.Read(nil, b, 0),
 		"buffer_copy":   w.Copy(b, 0, b, 0, 0),
 	} {
 		assert.EqualError(t, err, call+": invalid argument: the stream is closed")

@@ -63,14 +63,19 @@ int32_t crb_buffer_read(const crb_backend *b, credence_stream *stream, void *dst
   return table(b)->buffer_read(stream, dst, src, offset, bytes, fresh(err));
 }
 
-int32_t crb_buffer_write_now(const crb_backend *b, credence_buffer *dst, uint64_t offset, const void *src,
-                             uint64_t bytes, credence_error *err) {
-  return table(b)->buffer_write(NULL, dst, offset, src, bytes, fresh(err));
+/* Without a stream the backend's copy is done on return anyway. */
+static int32_t settle(const crb_backend *b, credence_stream *stream, int32_t status, credence_error *err) {
+  return status != CREDENCE_OK || stream == NULL ? status : table(b)->stream_sync(stream, fresh(err));
 }
 
-int32_t crb_buffer_read_now(const crb_backend *b, void *dst, credence_buffer *src, uint64_t offset, uint64_t bytes,
-                            credence_error *err) {
-  return table(b)->buffer_read(NULL, dst, src, offset, bytes, fresh(err));
+int32_t crb_buffer_write_now(const crb_backend *b, credence_stream *stream, credence_buffer *dst, uint64_t offset,
+                             const void *src, uint64_t bytes, credence_error *err) {
+  return settle(b, stream, crb_buffer_write(b, stream, dst, offset, src, bytes, err), err);
+}
+
+int32_t crb_buffer_read_now(const crb_backend *b, credence_stream *stream, void *dst, credence_buffer *src,
+                            uint64_t offset, uint64_t bytes, credence_error *err) {
+  return settle(b, stream, crb_buffer_read(b, stream, dst, src, offset, bytes, err), err);
 }
 
 int32_t crb_buffer_copy(const crb_backend *b, credence_stream *stream, credence_buffer *dst, uint64_t dst_offset,

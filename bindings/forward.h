@@ -43,11 +43,11 @@ int32_t crb_buffer_write(const crb_backend *, credence_stream *, credence_buffer
                          uint64_t bytes, credence_error *);
 int32_t crb_buffer_read(const crb_backend *, credence_stream *, void *dst, credence_buffer *src, uint64_t offset,
                         uint64_t bytes, credence_error *);
-/* The same without a stream: complete on return, so that the host memory is not kept. */
-int32_t crb_buffer_write_now(const crb_backend *, credence_buffer *dst, uint64_t offset, const void *src,
-                             uint64_t bytes, credence_error *);
-int32_t crb_buffer_read_now(const crb_backend *, void *dst, credence_buffer *src, uint64_t offset, uint64_t bytes,
-                            credence_error *);
+/* The same, done on return: with a stream they wait for it, so that no host memory is kept. */
+int32_t crb_buffer_write_now(const crb_backend *, credence_stream *, credence_buffer *dst, uint64_t offset,
+                             const void *src, uint64_t bytes, credence_error *);
+int32_t crb_buffer_read_now(const crb_backend *, credence_stream *, void *dst, credence_buffer *src, uint64_t offset,
+                            uint64_t bytes, credence_error *);
 int32_t crb_buffer_copy(const crb_backend *, credence_stream *, credence_buffer *dst, uint64_t dst_offset,
                         credence_buffer *src, uint64_t src_offset, uint64_t bytes, credence_error *);
 

@@ -5,8 +5,8 @@ package bindings
 /*
 #include "forward.h"
 
-// No forwarder here calls back to Go. Those marked noescape keep no pointer beyond the call; copies on a stream do keep
-// the host memory, until the stream is synchronised.
+// No forwarder here calls back to Go. Those marked noescape keep no pointer beyond the call; queued copies do keep the
+// host memory, until the stream is synchronised.
 #cgo nocallback crb_plan
 #cgo noescape crb_plan
 #cgo nocallback crb_stream_submit
@@ -170,20 +170,43 @@ func (s *Stream) Clock() (uint64, error) {
 	return uint64(t), nil
 }
 
-// Write copies host memory into a buffer. On a stream the copy is ordered after the stream's earlier work and done
-// when Sync returns; until then src must stay where it is, which means memory outside the Go heap or pinned. With a nil
-// Stream the copy is done on return and src may be any memory.
-func (s *Stream) Write(dst *Buffer, offset uint64, src unsafe.Pointer, bytes uint64) error {
+// Write copies host memory into a buffer, after the stream's earlier work, and is done on return: it waits for the
+// stream and reports what Sync would. With a nil Stream it waits for nobody.
+func (s *Stream) Write(dst *Buffer, offset uint64, src []byte) error {
 	if err := s.checkCopy("buffer_write", dst); err != nil {
 		return err
 	}
+	var e nativeError
+	status := C.crb_buffer_write_now(dst.lib.c(), s.c(), dst.c(), C.uint64_t(offset),
+		unsafe.Pointer(unsafe.SliceData(src)), C.uint64_t(len(src)), e.c())
+	if status != 0 {
+		return e.failed("buffer_write", int32(status))
+	}
+	return nil
+}
+
+// Read copies from a buffer into host memory; see Write.
+func (s *Stream) Read(dst []byte, src *Buffer, offset uint64) error {
+	if err := s.checkCopy("buffer_read", src); err != nil {
+		return err
+	}
+	var e nativeError
+	status := C.crb_buffer_read_now(src.lib.c(), s.c(), unsafe.Pointer(unsafe.SliceData(dst)), src.c(),
+		C.uint64_t(offset), C.uint64_t(len(dst)), e.c())
+	if status != 0 {
+		return e.failed("buffer_read", int32(status))
+	}
+	return nil
+}
+
+// WriteAsync queues a copy into a buffer. Until Sync returns, src must stay where it is: memory outside the Go heap, or
+// pinned (runtime.Pinner).
+func (s *Stream) WriteAsync(dst *Buffer, offset uint64, src unsafe.Pointer, bytes uint64) error {
 	if s == nil {
-		var e nativeError
-		status := C.crb_buffer_write_now(dst.lib.c(), dst.c(), C.uint64_t(offset), src, C.uint64_t(bytes), e.c())
-		if status != 0 {
-			return e.failed("buffer_write", int32(status))
-		}
-		return nil
+		return errClosed("buffer_write", "the stream")
+	}
+	if err := s.checkCopy("buffer_write", dst); err != nil {
+		return err
 	}
 	status := C.crb_buffer_write(s.lib.c(), s.c(), dst.c(), C.uint64_t(offset), src, C.uint64_t(bytes), s.err.c())
 	if status != 0 {
@@ -192,18 +215,13 @@ func (s *Stream) Write(dst *Buffer, offset uint64, src unsafe.Pointer, bytes uin
 	return nil
 }
 
-// Read copies from a buffer into host memory; see Write.
-func (s *Stream) Read(dst unsafe.Pointer, src *Buffer, offset, bytes uint64) error {
+// ReadAsync queues a copy from a buffer; see WriteAsync.
+func (s *Stream) ReadAsync(dst unsafe.Pointer, src *Buffer, offset, bytes uint64) error {
+	if s == nil {
+		return errClosed("buffer_read", "the stream")
+	}
 	if err := s.checkCopy("buffer_read", src); err != nil {
 		return err
-	}
-	if s == nil {
-		var e nativeError
-		status := C.crb_buffer_read_now(src.lib.c(), dst, src.c(), C.uint64_t(offset), C.uint64_t(bytes), e.c())
-		if status != 0 {
-			return e.failed("buffer_read", int32(status))
-		}
-		return nil
 	}
 	status := C.crb_buffer_read(s.lib.c(), s.c(), dst, src.c(), C.uint64_t(offset), C.uint64_t(bytes), s.err.c())
 	if status != 0 {
@@ -212,7 +230,7 @@ func (s *Stream) Read(dst unsafe.Pointer, src *Buffer, offset, bytes uint64) err
 	return nil
 }
 
-// Copy copies between two buffers of one device; see Write.
+// Copy copies between two buffers of one device: queued on a stream, done on return with a nil one.
 func (s *Stream) Copy(dst *Buffer, dstOffset uint64, src *Buffer, srcOffset, bytes uint64) error {
 	if err := s.checkCopy("buffer_copy", dst); err != nil {
 		return err

@@ -73,10 +73,20 @@ func (s *Stream) Cancel(uint64) {}
 func (s *Stream) Clock() (uint64, error) { return 0, errStub("stream_clock") }
 
 // Write fails in a build without cgo.
-func (s *Stream) Write(*Buffer, uint64, unsafe.Pointer, uint64) error { return errStub("buffer_write") }
+func (s *Stream) Write(*Buffer, uint64, []byte) error { return errStub("buffer_write") }
 
 // Read fails in a build without cgo.
-func (s *Stream) Read(unsafe.Pointer, *Buffer, uint64, uint64) error { return errStub("buffer_read") }
+func (s *Stream) Read([]byte, *Buffer, uint64) error { return errStub("buffer_read") }
+
+// WriteAsync fails in a build without cgo.
+func (s *Stream) WriteAsync(*Buffer, uint64, unsafe.Pointer, uint64) error {
+	return errStub("buffer_write")
+}
+
+// ReadAsync fails in a build without cgo.
+func (s *Stream) ReadAsync(unsafe.Pointer, *Buffer, uint64, uint64) error {
+	return errStub("buffer_read")
+}
 
 // Copy fails in a build without cgo.
 func (s *Stream) Copy(*Buffer, uint64, *Buffer, uint64, uint64) error { return errStub("buffer_copy") }
