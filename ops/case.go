@@ -81,6 +81,10 @@ func (c *CaseGraph) ValuesShaped(t DType, values []float64, shape Shape) Tensor 
 			d.Data[i] = getElement(t, b[:])
 		}
 	}
+	if row := make([]byte, t.RowBytes(int64(len(d.Data)))); t.Block() > 1 && n%t.Block() == 0 {
+		quantizeRow(t, d.Data, row)
+		dequantizeRow(t, row, d.Data)
+	}
 	c.inputs = append(c.inputs, CaseInput{Tensor: x, Data: d, Differentiable: t == F32})
 	return x
 }

@@ -158,9 +158,12 @@ func (t *Place) Read(m Memory, ints []int64) (*Dense, error) {
 	return d, err
 }
 
-// Write stores d, rounding to the tensor's type.
+// Write stores d, rounding to the tensor's type; to blocks as quantizeRow does.
 func (t *Place) Write(d *Dense, m Memory, ints []int64) error {
 	b := m[t.Slot]
+	if t.DType.Block() > 1 {
+		return eachBlockRow(d, t, b, t.Base+t.Offset.At(ints), func(row []byte, values []float64) { quantizeRow(t.DType, values, row) })
+	}
 	return t.walk(d.Shape, t.Base+t.Offset.At(ints), int64(len(b)), func(i int, at int64) { putElement(t.DType, b[at:], d.Data[i]) })
 }
 
@@ -312,6 +315,11 @@ func float32FromHalf(h uint16) float32 {
 
 // readBlocks dequantises Q8_0 and Q4_0 rows (GGUF layout).
 func readBlocks(d *Dense, t *Place, b []byte, start int64) error {
+	return eachBlockRow(d, t, b, start, func(row []byte, values []float64) { dequantizeRow(t.DType, row, values) })
+}
+
+// eachBlockRow visits the rows of a block-quantised tensor: their bytes, and their elements in d.
+func eachBlockRow(d *Dense, t *Place, b []byte, start int64, visit func(row []byte, values []float64)) error {
 	if len(d.Data) == 0 {
 		return nil
 	}
@@ -323,7 +331,7 @@ func readBlocks(d *Dense, t *Place, b []byte, start int64) error {
 		if i >= rows {
 			return
 		}
-		dequantizeRow(t.DType, b[at:at+rowBytes], d.Data[i*inner:(i+1)*inner])
+		visit(b[at:at+rowBytes], d.Data[i*inner:(i+1)*inner])
 	})
 }
 
