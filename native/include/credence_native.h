@@ -160,8 +160,9 @@ typedef struct credence_backend {
   void (*plan_close)(credence_plan *);
 
   /* work. One stream is used by one thread at a time, except stream_cancel, which any thread may call at any time.
-   * stream_submit copies slots and arguments before it returns. `tag` names the submission (never 0, never reused on a
-   * stream); stream_cancel(tag) stops that submission and no other. Errors found late are reported by stream_sync. */
+   * stream_submit copies slots and arguments before it returns. `tag` names the submission: never 0, and greater than
+   * all earlier tags of the stream; stream_cancel(tag) stops that submission, running or still to come, and no other.
+   * Errors found late are reported by stream_sync. */
   int32_t (*stream_open)(credence_device *, credence_stream **out, credence_error *err);
   void (*stream_close)(credence_stream *);
   int32_t (*stream_submit)(credence_stream *, credence_plan *, uint64_t tag, const credence_slot *slots,

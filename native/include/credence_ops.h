@@ -175,12 +175,12 @@ enum {
 
 /* The ops whose output 0 may be input 0: the very same memory and layout, while no other input overlaps it. A backend
  * refuses any other overlap of an output. A test on the host compares this list with its own definitions. */
-#define CREDENCE_IN_PLACE_OPS(CREDENCE_OP)                                                                         \
-  CREDENCE_OP(NEG) CREDENCE_OP(ABS) CREDENCE_OP(EXP) CREDENCE_OP(LOG) CREDENCE_OP(SQRT) CREDENCE_OP(RSQRT)         \
-  CREDENCE_OP(SQUARE) CREDENCE_OP(RECIPROCAL) CREDENCE_OP(AFFINE) CREDENCE_OP(CLAMP) CREDENCE_OP(CLAMP_GRAD)       \
-  CREDENCE_OP(SIGN) CREDENCE_OP(ACTIVATION) CREDENCE_OP(ACTIVATION_GRAD) CREDENCE_OP(ACTIVATION_GRAD_FROM_OUTPUT)  \
-  CREDENCE_OP(ADD) CREDENCE_OP(SUB) CREDENCE_OP(MUL) CREDENCE_OP(DIV) CREDENCE_OP(MAXIMUM) CREDENCE_OP(MINIMUM)    \
-  CREDENCE_OP(GREATER_EQUAL) CREDENCE_OP(EQUAL) CREDENCE_OP(BATCH_NORM_EVAL) CREDENCE_OP(TRIL)
+#define CREDENCE_IN_PLACE_OPS(IN_PLACE)                                                                                \
+  IN_PLACE(NEG) IN_PLACE(ABS) IN_PLACE(EXP) IN_PLACE(LOG) IN_PLACE(SQRT) IN_PLACE(RSQRT) IN_PLACE(SQUARE)              \
+  IN_PLACE(RECIPROCAL) IN_PLACE(AFFINE) IN_PLACE(CLAMP) IN_PLACE(CLAMP_GRAD) IN_PLACE(SIGN)                            \
+  IN_PLACE(ACTIVATION) IN_PLACE(ACTIVATION_GRAD) IN_PLACE(ACTIVATION_GRAD_FROM_OUTPUT) IN_PLACE(ADD)                   \
+  IN_PLACE(SUB) IN_PLACE(MUL) IN_PLACE(DIV) IN_PLACE(MAXIMUM) IN_PLACE(MINIMUM) IN_PLACE(GREATER_EQUAL)                \
+  IN_PLACE(EQUAL) IN_PLACE(BATCH_NORM_EVAL) IN_PLACE(TRIL)
 /* clang-format on */
 
 typedef enum credence_opcode {
