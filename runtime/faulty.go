@@ -1,0 +1,104 @@
+package runtime
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/credence-ml/credence/ops"
+)
+
+// Faults makes a runtime's device fail on request: for tests of what happens then. Counters run over the life of the
+// runtime; 0 means never.
+type Faults struct {
+	// FailAlloc makes the n-th allocation of memory fail with ErrOutOfMemory (1 is the first).
+	FailAlloc int64
+	// FailSubmit makes the n-th submission fail with ErrDeviceLost, and all that follow.
+	FailSubmit int64
+	// CancelAt cancels each submission before its n-th operation (1 is the first).
+	CancelAt int
+
+	allocs, submits atomic.Int64
+}
+
+// Allocations is how many allocations were asked for so far.
+func (f *Faults) Allocations() int64 { return f.allocs.Load() }
+
+// Reset starts the counters again.
+func (f *Faults) Reset() {
+	f.allocs.Store(0)
+	f.submits.Store(0)
+}
+
+// WithFaults wraps the chosen device in one that fails as told.
+func WithFaults(f *Faults) Option { return func(c *Config) { c.faults = f } }
+
+type faultyDevice struct {
+	device
+	f *Faults
+}
+
+func (d *faultyDevice) failed() error {
+	n := d.f.allocs.Add(1)
+	if n == d.f.FailAlloc {
+		return newError("allocate", ErrOutOfMemory, fmt.Sprintf("injected at allocation %d", n))
+	}
+	return nil
+}
+
+func (d *faultyDevice) alloc(bytes int64) (buffer, error) {
+	if err := d.failed(); err != nil {
+		return nil, err
+	}
+	return d.device.alloc(bytes)
+}
+
+func (d *faultyDevice) openPlan(p *ops.Program) (devicePlan, error) {
+	if err := d.failed(); err != nil {
+		return nil, err
+	}
+	if d.f.CancelAt == 0 {
+		return d.device.openPlan(p)
+	}
+	// cut into the part before the operation at which the submission is to be cancelled, and nothing after it
+	head := *p
+	head.Ops = p.Ops[:min(len(p.Ops), d.f.CancelAt-1)]
+	plan, err := d.device.openPlan(&head)
+	if err != nil {
+		return nil, err
+	}
+	return &cutPlan{devicePlan: plan, whole: len(head.Ops) == len(p.Ops)}, nil
+}
+
+func (d *faultyDevice) openStream() (stream, error) {
+	if err := d.failed(); err != nil {
+		return nil, err
+	}
+	s, err := d.device.openStream()
+	return &faultyStream{s, d.f}, err
+}
+
+// cutPlan is the head of a plan whose submissions are cancelled at its end.
+type cutPlan struct {
+	devicePlan
+	whole bool
+}
+
+type faultyStream struct {
+	stream
+	f *Faults
+}
+
+func (s *faultyStream) submit(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
+	n := s.f.submits.Add(1)
+	if s.f.FailSubmit > 0 && n >= s.f.FailSubmit {
+		return newError("run", ErrDeviceLost, fmt.Sprintf("injected at submission %d", n))
+	}
+	cut, ok := p.(*cutPlan)
+	if !ok {
+		return s.stream.submit(p, tag, slots, ints, floats)
+	}
+	if err := s.stream.submit(cut.devicePlan, tag, slots, ints, floats); err != nil || cut.whole {
+		return err
+	}
+	return newError("run", ErrCancelled, "injected")
+}

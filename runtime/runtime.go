@@ -1,0 +1,164 @@
+// Package runtime executes recorded graphs (package ops) on the devices of the machine: it chooses a device and says
+// why, plans memory, runs plans with cancellation, and shares sessions among goroutines.
+//
+//	rt, err := runtime.Open()
+//	defer rt.Close()
+//
+// The environment steers it (CREDENCE_DEVICE, CREDENCE_THREADS ...; see Variables), options given to Open come first.
+package runtime
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// A Runtime is one open device with all that was made on it. It is safe for concurrent use.
+type Runtime struct {
+	config    Config
+	dev       device
+	report    Report
+	allocated atomic.Int64
+
+	uploads sync.Mutex // guards the stream used for copies outside sessions
+	copies  stream
+
+	mu      sync.Mutex
+	closing bool
+	calls   sync.WaitGroup
+	owned   map[closer]struct{}
+}
+
+type closer interface{ Close() }
+
+// Open reads the configuration (option, then environment, then default), looks for devices and opens the first that
+// the request admits. Every refusal is kept in Report. A device named alone is strict: if it cannot be had the error
+// says why.
+func Open(options ...Option) (*Runtime, error) {
+	config, err := NewConfig(options...)
+	if err != nil {
+		return nil, err
+	}
+	rt := &Runtime{config: config, owned: map[closer]struct{}{}}
+	if rt.dev, rt.report, err = choose(&rt.config); err != nil {
+		return nil, err
+	}
+	if rt.config.faults != nil {
+		rt.dev = &faultyDevice{rt.dev, rt.config.faults}
+	}
+	if rt.copies, err = rt.dev.openStream(); err != nil {
+		rt.dev.close()
+		return nil, err
+	}
+	live.devices.Add(1)
+	live.streams.Add(1)
+	return rt, nil
+}
+
+// Report tells what devices were looked for, which was chosen and why, and why the others were not.
+func (rt *Runtime) Report() Report { return rt.report }
+
+// Device describes the device in use.
+func (rt *Runtime) Device() DeviceInfo { return rt.report.Chosen }
+
+// Config is the configuration in force.
+func (rt *Runtime) Config() Config { return rt.config }
+
+// Close waits for calls under way, closes everything made on the runtime that is still open, and the device. Closing
+// twice does nothing.
+func (rt *Runtime) Close() {
+	rt.mu.Lock()
+	if rt.closing {
+		rt.mu.Unlock()
+		return
+	}
+	rt.closing = true
+	var sessions, others []closer
+	for c := range rt.owned {
+		if s, ok := c.(*Session); ok {
+			sessions = append(sessions, s)
+		} else {
+			others = append(others, c)
+		}
+	}
+	rt.mu.Unlock()
+	rt.calls.Wait()
+	for _, c := range append(sessions, others...) {
+		c.Close()
+	}
+	rt.uploads.Lock()
+	defer rt.uploads.Unlock()
+	rt.copies.close()
+	rt.dev.close()
+	live.streams.Add(-1)
+	live.devices.Add(-1)
+}
+
+// enter marks a call that uses the device; Close waits for it.
+func (rt *Runtime) enter() error {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.closing {
+		return newError("runtime", ErrClosed, "")
+	}
+	rt.calls.Add(1)
+	return nil
+}
+
+func (rt *Runtime) leave() { rt.calls.Done() }
+
+func (rt *Runtime) adopt(c closer) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.owned[c] = struct{}{}
+}
+
+func (rt *Runtime) disown(c closer) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	delete(rt.owned, c)
+}
+
+// alloc is the one place where device memory comes from, within CREDENCE_MEMORY_LIMIT.
+func (rt *Runtime) alloc(bytes int64) (buffer, error) {
+	total := rt.allocated.Add(bytes)
+	if limit := rt.config.MemoryLimit; limit > 0 && total > limit {
+		rt.allocated.Add(-bytes)
+		return nil, newError("allocate", ErrOutOfMemory, fmt.Sprintf("%d bytes more would make %d in all; CREDENCE_MEMORY_LIMIT is %d", bytes, total, limit))
+	}
+	b, err := rt.dev.alloc(bytes)
+	if err != nil {
+		rt.allocated.Add(-bytes)
+		return nil, err
+	}
+	live.buffers.Add(1)
+	return b, nil
+}
+
+// release frees what alloc gave.
+func (rt *Runtime) release(b buffer) {
+	rt.allocated.Add(-b.size())
+	rt.unwrap(b)
+}
+
+// unwrap frees a buffer that is a view of host memory.
+func (rt *Runtime) unwrap(b buffer) {
+	b.free()
+	live.buffers.Add(-1)
+}
+
+// upload and download copy outside sessions, one at a time.
+func (rt *Runtime) upload(dst buffer, offset int64, src []byte) error {
+	rt.uploads.Lock()
+	defer rt.uploads.Unlock()
+	return rt.copies.write(dst, offset, src)
+}
+
+func (rt *Runtime) download(dst []byte, src buffer, offset int64) error {
+	rt.uploads.Lock()
+	defer rt.uploads.Unlock()
+	return rt.copies.read(dst, src, offset)
+}
+
+// Allocated is the device memory in use, in bytes, mapped files not counted.
+func (rt *Runtime) Allocated() int64 { return rt.allocated.Load() }
