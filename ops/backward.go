@@ -173,6 +173,7 @@ func viewGrad(c *GradCall) {
 		c.SetIn(0, Permute(dy, inverse...))
 	case viewBroadcast:
 		c.SetIn(0, sumTo(dy, x.Shape()))
+	case viewDetach:
 	case viewConcat:
 		at := int64(0)
 		for i := range c.n.in {

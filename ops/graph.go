@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"strings"
 )
 
 // A Graph records operations. Functions such as Add or MatMul append to it and return the tensors they make; nothing is
@@ -273,23 +274,25 @@ func (t Tensor) String() string {
 
 // ShapeString writes a shape with the arguments' names, for example "[batch x 784]".
 func (g *Graph) ShapeString(s Shape) string {
-	r := "["
+	parts := make([]string, len(s))
 	for i, d := range s {
-		if i > 0 {
-			r += "x"
-		}
-		switch {
-		case d.Arg == 0:
-			r += fmt.Sprint(d.N)
-		case int(d.Arg) > len(g.ints):
-			r += "?"
-		case d.N == 1:
-			r += g.ints[d.Arg-1].name
-		default:
-			r += fmt.Sprintf("%d*%s", d.N, g.ints[d.Arg-1].name)
-		}
+		parts[i] = g.sizeString(d)
 	}
-	return r + "]"
+	return "[" + strings.Join(parts, "x") + "]"
+}
+
+// sizeString writes one size with its argument's name, for example "12*batch".
+func (g *Graph) sizeString(d Int) string {
+	switch {
+	case d.Arg == 0:
+		return fmt.Sprint(d.N)
+	case int(d.Arg) > len(g.ints):
+		return "?"
+	case d.N == 1:
+		return g.ints[d.Arg-1].name
+	default:
+		return fmt.Sprintf("%d*%s", d.N, g.ints[d.Arg-1].name)
+	}
 }
 
 // MaxOf is the value of v with its argument at its maximum.
@@ -343,6 +346,11 @@ func (g *Graph) denseStrides(t DType, s Shape) ([]int64, error) {
 func (g *Graph) dense(t *tensor) bool {
 	if t.dtype.Block() > 1 {
 		return true
+	}
+	for _, d := range t.shape {
+		if g.MaxOf(d) == 0 {
+			return true // no elements
+		}
 	}
 	n := t.dtype.BlockBytes()
 	for k := len(t.shape) - 1; k >= 0; k-- {

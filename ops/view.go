@@ -13,6 +13,7 @@ const (
 	viewSlice
 	viewPermute
 	viewBroadcast
+	viewDetach
 	viewConcat // the joined result of copies into parts of one buffer
 )
 
@@ -69,7 +70,7 @@ func Reshape(x Tensor, shape ...Int) Tensor {
 	}
 	want, err := s.Count()
 	if err != nil || !want.Equal(have) {
-		return g.failf("reshape: %v has %s elements, %s has %s", x, g.ShapeString(Shape{have}), g.ShapeString(s), g.ShapeString(Shape{want}))
+		return g.failf("reshape: %v has %s elements, %s has %s", x, g.sizeString(have), g.ShapeString(s), g.sizeString(want))
 	}
 	x = Contiguous(x)
 	if !x.Valid() {
@@ -142,6 +143,16 @@ func Permute(x Tensor, perm ...int) Tensor {
 	return g.view(x, viewInfo{kind: viewPermute, perm: append([]int(nil), perm...)}, shape, strides, 0, Int{})
 }
 
+// Detach is x, through which no gradient flows.
+func Detach(x Tensor) Tensor {
+	g := x.g
+	if g == nil || g.err != nil {
+		return Tensor{}
+	}
+	v := g.t(x)
+	return g.view(x, viewInfo{kind: viewDetach}, v.shape, v.strides, 0, Int{})
+}
+
 // Transpose swaps the two innermost axes.
 func Transpose(x Tensor) Tensor {
 	n := len(x.Shape())
@@ -205,7 +216,7 @@ func (g *Graph) broadcastShape(a, b Shape) (Shape, error) {
 			r[lead+k] = y
 		default:
 			return nil, fmt.Errorf("shapes %s and %s do not match: sizes %s and %s differ and neither is 1",
-				g.ShapeString(a), g.ShapeString(b), g.ShapeString(Shape{x}), g.ShapeString(Shape{y}))
+				g.ShapeString(a), g.ShapeString(b), g.sizeString(x), g.sizeString(y))
 		}
 	}
 	return r, nil
