@@ -27,6 +27,9 @@ import (
 	"unsafe"
 )
 
+// Native reports whether this build can load native backends.
+const Native = true
+
 // Load opens a backend library and checks that this program can use it. The path must be absolute, so that neither the
 // working directory nor LD_LIBRARY_PATH decides what is run. Loading a file again gives the same backend.
 func Load(path string) (*Library, error) {

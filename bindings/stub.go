@@ -4,6 +4,9 @@ package bindings
 
 import "unsafe"
 
+// Native reports whether this build can load native backends.
+const Native = false
+
 // Load fails: native backends need cgo and dlopen.
 func Load(string) (*Library, error) { return nil, ErrNoCgo }
 
