@@ -3,7 +3,6 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 script=ci/$(basename "$0")
-jobs=$(nproc 2>/dev/null || echo 2)
 
 # say LINE...: one line for the person who runs the script.
 say() { printf '%s\n' "$*"; }

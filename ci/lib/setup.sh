@@ -2,6 +2,8 @@
 # setup.sh: finds what the build needs and, as root on a Debian-like system, installs what is missing. Sourced after
 # common.sh.
 
+jobs=$(nproc 2>/dev/null || echo 2)
+
 # set_up PROVISION...: an environment in which the build works. A provision is a word that provision_packages knows.
 set_up() {
   set_up_environment

@@ -1,0 +1,141 @@
+# shellcheck shell=bash
+# checks.sh: the steps of ci/test that are more than one command. Each runs in the repository's root with errexit on and
+# its output in a log; `skip REASON` ends a step that cannot run on this machine. Sourced after common.sh, setup.sh and
+# build.sh.
+
+# sources PATTERN...: our files of these names, without git, so that an unpacked archive can be checked too.
+sources() {
+  local names=() pattern
+  for pattern in "$@"; do names+=(-o -name "$pattern"); done
+  find . \( -path './.*' -o -path './build*' \) -prune -o -type f \( "${names[@]:1}" \) -print0
+}
+
+# none TEXT COMMAND...: fails where the command prints anything, and says what that means.
+none() {
+  local meaning=$1 found
+  shift
+  found=$("$@")
+  [[ -z $found ]] && return
+  printf '%s\n%s\n' "$found" "$meaning"
+  return 1
+}
+
+gofmt_list() { sources '*.go' | xargs -0 gofmt -l; }
+
+check_gofmt() { none "These files are not formatted: run gofmt -w on them." gofmt_list; }
+
+check_clang_format() {
+  local formatter
+  formatter=$(clang_format)
+  [[ -n $formatter ]] || skip "no clang-format 14"
+  sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 "$formatter" --dry-run -Werror
+}
+
+scripts=(.ci/run ci/chroot ci/cuda ci/demo ci/test ci/bench/run ci/bench/*.sh)
+
+check_scripts() {
+  local script
+  for script in "${scripts[@]}"; do bash -n "$script"; done
+  have shellcheck || skip "no shellcheck; syntax only"
+  shellcheck -x -a "${scripts[@]}"
+}
+
+check_tidy() {
+  go mod tidy -diff
+  cd examples/service && go mod tidy -diff
+}
+
+run_ctest() {
+  local directory=$1
+  shift
+  ctest --test-dir "$directory" --output-on-failure --no-tests=error -j "$jobs" "$@"
+}
+
+# functions_of LIBRARY: what it exports, one name per line, versions cut off. The linker's own marks are not exports.
+functions_of() {
+  nm -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | grep -vxE '_(init|fini|edata|end|_bss_start)' | sort || true
+}
+
+# same_lines EXPECTED FOUND WHAT: fails with the difference.
+same_lines() {
+  diff --label "expected $3" --label "found" -u <(printf '%s\n' "$1") <(printf '%s\n' "$2")
+}
+
+# undefined_of LIBRARY: what it wants from other libraries, one name per line, versions cut off.
+undefined_of() { nm -D --undefined-only "$1" | awk '{ sub(/@.*/, "", $2); print $2 }' | sort; }
+
+# only_allowed LIBRARY: every undefined symbol must match a pattern of ci/undefined-symbols.txt. A kernel that starts to
+# print, to end the process or to read the environment shows here.
+only_allowed() {
+  none "$1 uses these symbols, which ci/undefined-symbols.txt does not allow." \
+    grep -vxEf <(sed -E 's/ *#.*//; /^$/d' ci/undefined-symbols.txt) <(undefined_of "$1") || return 1
+}
+
+check_backend_symbols() {
+  local library
+  for library in build/lib/libcredence_*.so; do
+    same_lines credence_backend_entry "$(functions_of "$library")" "exports of $library"
+    only_allowed "$library"
+  done
+}
+
+# The C library is built and installed in a build tree of its own, as a packager would.
+library=build/library
+prefix=$root/$library/prefix
+
+build_library() {
+  configure "$library" -DCREDENCE_FFI=ON -DCREDENCE_TESTS=OFF
+  cmake --build "$library"
+  rm -rf "$prefix"
+  cmake --install "$library" --prefix "$prefix"
+  local installed=$prefix/lib/libcredence.so
+  same_lines "$(grep -oE '\bcredence_[a-z_]+\(' ffi/credence.h | tr -d '(' | sort -u)" "$(functions_of "$installed")" \
+    "exports of libcredence.so: the functions of credence.h"
+  none "libcredence.so must not need NVML: it would load nowhere without a driver." grep -i nvml <(undefined_of "$installed")
+}
+
+client_devices() { printf '%s\n' go cpu; }
+
+check_client_pkg_config() {
+  local device
+  export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+  # shellcheck disable=SC2046 # pkg-config prints several words
+  gcc -std=c11 -Wall -Wextra -Werror -o "$library/client" ffi/test/client.c $(pkg-config --cflags --libs credence) -pthread
+  for device in $(client_devices); do LD_LIBRARY_PATH=$prefix/lib "$library/client" "$device"; done
+}
+
+check_client_cmake() {
+  cmake -S ffi/test -B "$library/client-cmake" -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
+  cmake --build "$library/client-cmake"
+  "$library/client-cmake/client" go
+}
+
+check_client_python() {
+  python3 -c 'import ctypes' || skip "no python3 with ctypes"
+  local device
+  for device in $(client_devices); do python3 ffi/test/client.py "$prefix/lib/libcredence.so" "$device"; done
+}
+
+# check_sanitizer SANITIZERS CTEST-ARGUMENT...
+check_sanitizer() {
+  local directory=build/sanitize-${1//,/-}
+  configure "$directory" -DCREDENCE_SANITIZE="$1" -DCREDENCE_FAULTS=ON -DCREDENCE_CUDA=OFF
+  cmake --build "$directory"
+  shift
+  run_ctest "$directory" "$@"
+}
+
+check_arm64_go() {
+  GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+  GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/credence
+}
+
+check_arm64_native() {
+  have aarch64-linux-gnu-gcc || skip "no aarch64-linux-gnu-gcc"
+  local file
+  for file in native/cpu/*.c; do
+    aarch64-linux-gnu-gcc -std=c11 -O1 -Wall -Wextra -Werror -DCR_ISA=generic -fsyntax-only -Inative/include "$file"
+  done
+}
+
+check_example() { cd examples/service && go vet ./... && go test ./...; }
