@@ -20,7 +20,7 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// BackendDir is where the build leaves backends and credence-probe: <module>/build/lib.
+// BackendDir is where the build leaves the backends: <module>/build/lib.
 func BackendDir() string { return filepath.Join(Root(), "build", "lib") }
 
 // NeedBackend skips a test if the backend, for example "cpu", was not built. Where CREDENCE_TEST_REQUIRE_NATIVE is set,
