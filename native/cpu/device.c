@@ -17,7 +17,7 @@ static char blas_detail[256];
 
 #ifdef CR_NO_BLAS
 int32_t cr_blas_init(char detail[256]) {
-  detail[0] = 0;
+  memcpy(detail, "no BLAS in this build", sizeof "no BLAS in this build");
   return 0;
 }
 #endif

@@ -274,7 +274,7 @@ int32_t cr_parallel(const cr_ctx *ctx, int64_t n, cr_task_fn task, void *arg, cr
   atomic_store_explicit(&j->next, 0, memory_order_relaxed);
   int32_t wake = limit - 1 - atomic_load_explicit(&pool->watchers, memory_order_relaxed);
   atomic_store_explicit(&j->to_wake, wake, memory_order_relaxed);
-  atomic_store_explicit(&j->gate, GATE_OPEN, memory_order_release);
+  atomic_store_explicit(&j->gate, GATE_TAKEN | GATE_OPEN, memory_order_release);
   atomic_fetch_add(&pool->epoch, 1);
   if (wake > 0 && atomic_load(&pool->sleepers) > 0) wake_some(pool, j);
 
