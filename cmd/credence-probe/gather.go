@@ -37,8 +37,10 @@ func gather(lib nvml.Interface) probe.Report {
 	if v, ret := lib.SystemGetDriverVersion(); ret == nvml.SUCCESS {
 		r.Driver = v
 	}
-	if v, ret := lib.SystemGetCudaDriverVersion(); ret == nvml.SUCCESS {
-		r.CUDA = fmt.Sprintf("%d.%d", v/1000, v%1000/10)
+	if lib.Extensions().LookupSymbol("nvmlSystemGetCudaDriverVersion") == nil {
+		if v, ret := lib.SystemGetCudaDriverVersion(); ret == nvml.SUCCESS {
+			r.CUDA = fmt.Sprintf("%d.%d", v/1000, v%1000/10)
+		}
 	}
 	n, ret := lib.DeviceGetCount()
 	if ret != nvml.SUCCESS {
