@@ -12,7 +12,6 @@
 #define CR_NAME(x) CR_CAT(x, CR_ISA)
 
 /* Ends a family file: its op rows. CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, check, run}) */
-#define CR_FAMILY(family, ...)                                                                                         \
-  const cr_op_row CR_NAME(cr_family_##family)[] = {__VA_ARGS__, {0, NULL, NULL}};
+#define CR_FAMILY(family, ...) const cr_op_row CR_NAME(cr_family_##family)[] = {__VA_ARGS__, {0, NULL, NULL}};
 
 #endif

@@ -10,8 +10,7 @@
 
 #define ALIGN 64u
 #define HUGE_PAGE (2u << 20)
-#define MAP_FROM (4u << 20) /* buffers of at least this size are mapped, with huge pages where the system grants them \
-                             */
+#define MAP_FROM (4u << 20) /* buffers of at least this size are mapped, with huge pages where granted */
 
 bool cr_size_add(size_t *total, uint64_t n, size_t size) {
   size_t bytes;

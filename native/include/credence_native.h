@@ -71,9 +71,9 @@ typedef struct credence_scalar {
   int32_t arg, reserved;
 } credence_scalar;
 
-/* Element (i0..) lies at slots[slot] + base + offset + sum(i_k * stride[k]) bytes. Strides are constants (0 = broadcast).
- * Dimensions are in elements; a block-quantised type is contiguous along its innermost dimension, which is a multiple
- * of the block. ndim 0 is a scalar. */
+/* Element (i0..) lies at slots[slot] + base + offset + sum(i_k * stride[k]) bytes. Strides are constants (0 =
+ * broadcast). Dimensions are in elements; a block-quantised type is contiguous along its innermost dimension, which is
+ * a multiple of the block. ndim 0 is a scalar. */
 typedef struct credence_tensor {
   int32_t slot, dtype, ndim, flags;
   int64_t base;
@@ -112,14 +112,14 @@ typedef struct credence_slot {
 
 typedef struct credence_device_info {
   uint32_t struct_size;
-  int32_t index;             /* within the backend, from 0 */
-  char name[128];            /* as the vendor names it */
-  char uuid[64];             /* vendor's identifier, empty for a CPU */
-  char arch[64];             /* "avx512", "avx2", "generic", "neon", "sm_90" ... what kernels were chosen */
-  char detail[256];          /* one line for a person: libraries and versions in use, self-test results */
+  int32_t index;                      /* within the backend, from 0 */
+  char name[128];                     /* as the vendor names it */
+  char uuid[64];                      /* vendor's identifier, empty for a CPU */
+  char arch[64];                      /* "avx512", "avx2", "generic", "neon", "sm_90" ... what kernels were chosen */
+  char detail[256];                   /* one line for a person: libraries and versions in use, self-test results */
   uint64_t memory_total, memory_free; /* bytes; 0 = unknown */
-  int32_t compute_units;     /* CPU: threads in use; GPU: multiprocessors */
-  int32_t integrated_memory; /* 1: buffer_host works on every buffer */
+  int32_t compute_units;              /* CPU: threads in use; GPU: multiprocessors */
+  int32_t integrated_memory;          /* 1: buffer_host works on every buffer */
 } credence_device_info;
 
 enum { CREDENCE_BUFFER_DEVICE = 0, CREDENCE_BUFFER_PINNED_HOST = 1 };
@@ -139,7 +139,8 @@ typedef struct credence_backend {
   int32_t (*set_option)(credence_device *, const char *key, const char *value, credence_error *err);
 
   /* memory. Buffers are at least 64-byte aligned and zero-filled when allocated. */
-  int32_t (*buffer_alloc)(credence_device *, uint64_t bytes, uint32_t flags, credence_buffer **out, credence_error *err);
+  int32_t (*buffer_alloc)(credence_device *, uint64_t bytes, uint32_t flags, credence_buffer **out,
+                          credence_error *err);
   /* Read-only view of host memory that outlives the buffer (a mapped weight file); a device may copy it. */
   int32_t (*buffer_wrap)(credence_device *, const void *host, uint64_t bytes, credence_buffer **out,
                          credence_error *err);
