@@ -106,7 +106,7 @@ func checkGradient(t *testing.T, c Case) {
 	grads := VectorJacobian(ys, seeds, wrt...)
 	require.NoError(t, g.Err())
 	g.Output(append(append([]Tensor(nil), ys...), grads...)...)
-	g.promote()
+	g.Promote()
 	l, err := g.SimpleLowering()
 	require.NoError(t, err)
 	p, err := g.Lower(l)

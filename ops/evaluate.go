@@ -41,9 +41,9 @@ func (p *Program) NewMemory() Memory {
 	return m
 }
 
-// Promote makes every float32 tensor of the program float64, with room for it, so that a reference run rounds nothing
-// on the way: what finite differences need.
-func (g *Graph) promote() {
+// Promote makes every float32 tensor of the case float64, so that a reference run rounds nothing on the way: what finite
+// differences need. It comes after recording and before lowering; the graph is then for the reference alone.
+func (g *CaseGraph) Promote() {
 	for i := range g.tensors {
 		t := &g.tensors[i]
 		if t.dtype != F32 {
