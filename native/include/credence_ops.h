@@ -128,13 +128,16 @@ enum {
   CREDENCE_OP(75, LAYER_NORM, layer_norm)                                                                              \
   /* x, gamma, dy -> dx, dgamma, dbeta; f: eps */                                                                      \
   CREDENCE_OP(76, LAYER_NORM_GRAD, layer_norm_grad)                                                                    \
-  /* ---- squared Euclidean distance between rows of x [N,D] and y [M,D], centred on y's first row and clamped at 0 ---- */ \
+  /* ---- squared Euclidean distance between rows of x [N,D] and y [M,D], summed as (x_k - y_k)^2 and never expanded: a  \
+     relative error, 0 for equal rows. Rows may be strided (y's count may be an argument), elements within are adjacent ---- */ \
+  /* x, y -> distance [N,M] */                                                                                         \
   CREDENCE_OP(80, PAIRWISE_SQDIST, pairwise_sqdist)                                                                    \
-  /* x, y -> distance [N], index i32 [N] of the nearest row of y; ties: lowest index. M >= 1 */                        \
+  /* x, y -> distance [N], index i32 [N] of the nearest row of y; ties: lowest index; NaN: last. M >= 1 */             \
   CREDENCE_OP(81, PAIRWISE_ARG_MIN, pairwise_arg_min)                                                                  \
   /* x, y, bound [N] -> count i32 [N] of rows of y with distance < bound */                                            \
   CREDENCE_OP(82, PAIRWISE_COUNT, pairwise_count)                                                                      \
-  /* ---- batches of small lower-triangular matrices l [B,D,D]; what lies above the diagonal is not read ---- */       \
+  /* ---- batches of small lower-triangular matrices l [B,D,D]; what lies above the diagonal is not read. TRI_MATMUL    \
+     and TRI_SOLVE take any strides but the innermost ---- */                                                          \
   /* a [B,D,D] symmetric (lower triangle read) -> l (zeros above). Not positive definite: an error naming batch and pivot */ \
   CREDENCE_OP(90, CHOLESKY, cholesky)                                                                                  \
   /* l, dl -> da, symmetric */                                                                                         \
@@ -161,8 +164,10 @@ enum {
   CREDENCE_OP(101, RANDOM_UNIFORM, random_uniform)                                                                     \
   /* f: mean, deviation. Box-Muller on pairs of columns */                                                             \
   CREDENCE_OP(102, RANDOM_NORMAL, random_normal)                                                                       \
-  /* ---- selection: x [R,N] -> value [R,k], index i32 [R,k], descending, ties by lowest index; NaN last ---- */       \
+  /* ---- selection: x [R,N] -> value [R,k], index i32 [R,k], descending, ties by lowest index; NaN last; i: k ---- */ \
   CREDENCE_OP(110, TOP_K, top_k)                                                                                       \
+  /* dvalue [R,k], index i32 [R,k] (distinct within a row) -> dx [R,N]: dvalue at its index, 0 elsewhere; i: N */      \
+  CREDENCE_OP(111, TOP_K_GRAD, top_k_grad)                                                                             \
   /* ---- optimisers over flat segments [n] ---- */                                                                    \
   /* grad, scale [1] (the gradient is multiplied by it), inout param, m, v; i: step (from 1), decoupled (1 = AdamW); f: lr, beta1, beta2, eps, weight_decay */ \
   CREDENCE_OP(120, ADAM, adam)                                                                                         \
