@@ -76,6 +76,7 @@ const (
 	OpRandomUniform            Opcode = 101
 	OpRandomNormal             Opcode = 102
 	OpTopK                     Opcode = 110
+	OpTopKGrad                 Opcode = 111
 	OpAdam                     Opcode = 120
 	OpLerp                     Opcode = 121
 	OpClipScale                Opcode = 122
