@@ -1,0 +1,32 @@
+/* driver.h: what the NVIDIA driver says about this machine. The driver is loaded at run time, so that this library
+ * loads, and can give its reasons, where there is none. */
+#ifndef CREDENCE_CUDA_DRIVER_H
+#define CREDENCE_CUDA_DRIVER_H
+
+#include <stdint.h>
+
+#include "credence_native.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+int32_t cu_fail(credence_error *err, int32_t code, int32_t native_code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Number of devices, at least 1; or NO_DEVICE with the true reason: no driver, a driver that does not start, none. */
+int32_t cu_driver_count(int32_t *count, credence_error *err);
+
+/* Name, identifier, architecture, memory and multiprocessors of a device that exists. */
+int32_t cu_driver_info(int32_t index, credence_device_info *out, credence_error *err);
+
+#ifdef CREDENCE_CUDA_KERNELS
+/* Runs a kernel of this library on the device and looks at what it wrote: finds drivers too old for the library and
+ * architectures it holds no code for. Builds with nvcc only. */
+int32_t cu_probe(int32_t index, credence_error *err);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif
