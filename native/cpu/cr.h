@@ -100,7 +100,14 @@ static inline char *cr_worker_scratch(const cr_ctx *ctx, int32_t worker) {
  * detail: one line for a person (the library's version and kernel, the result). Called once per process. */
 int32_t cr_blas_init(char detail[256]);
 
-/* Elements below which an op is not worth waking other threads for (an elementwise pass of about 20 us). */
+/* Elements below which an op is not worth waking other threads for (an elementwise pass of about 20 us); and
+ * cr_parallel that heeds it. */
 #define CR_SERIAL_ELEMENTS 65536
+static inline int32_t cr_spread(const cr_ctx *ctx, int64_t elements, int64_t n, cr_task_fn task, void *arg,
+                                credence_error *err) {
+  cr_ctx alone = *ctx;
+  if (elements < CR_SERIAL_ELEMENTS) alone.threads = 1;
+  return cr_parallel(&alone, n, task, arg, err);
+}
 
 #endif

@@ -1,0 +1,184 @@
+/* resize.c: bilinear resizing of images [B,H,W,C] and its transpose. A coordinate of the result is made of one or two
+ * coordinates of the source; the taps of both axes are computed once per run. Pixels are vectors over the channels. */
+#include "cr.h"
+#include "isa.h"
+#include "vec.h"
+
+enum { TASK_ELEMENTS = 16384 };
+
+static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* near * source[at] + far * source[at + 1]; far is 0 where the second is not to be read. */
+typedef struct tap {
+  int32_t at;
+  float near, far;
+} tap;
+
+/* Output p of n samples ((2p + 1) size - n) / 2n, clamped to 0 .. size - 1: in integers, so that the whole part and a
+ * rest of zero are exact. */
+static void make_taps(tap *taps, int64_t size, int64_t n) {
+  for (int64_t p = 0; p < n; p++) {
+    const int64_t unit = 2 * n, most = (size - 1) * unit;
+    int64_t at = (2 * p + 1) * size - n;
+    at = at < 0 ? 0 : at > most ? most : at;
+    const int64_t rest = at % unit;
+    taps[p] = (tap){(int32_t)(at / unit), (float)((double)(unit - rest) / (double)unit),
+                    (float)((double)rest / (double)unit)};
+  }
+}
+
+/* Source [images,h,w,c] and result [images,p,q,c] of the resizing; the gradient goes from the result to the source. */
+typedef struct resize_job {
+  const float *from;
+  float *to;
+  const tap *rows, *cols; /* of result rows and columns */
+  const int32_t *first;   /* gradient: the first result row that source row h may have a part in */
+  int64_t images, h, w, c, p, q, rows_per_task;
+} resize_job;
+
+/* ---- forward ---- */
+
+static inline vf mix(tap t, vf near, vf far) { return vf_fma(vf_set(t.far), far, vf_set(t.near) * near); }
+
+/* One pixel; below is the distance to the next source row, 0 if that is not to be read. */
+static inline void resize_pixel(float *y, const float *x, int64_t c, tap row, tap col, int64_t below) {
+  for (int64_t k = 0; k < c; k += CR_W) {
+    const int64_t n = c - k;
+    const bool whole = n >= CR_W;
+    const float *at = x + k;
+#define LOAD(p) (whole ? vf_load(p) : vf_load_n(p, n))
+    vf v = LOAD(at);
+    if (col.far != 0) v = mix(col, v, LOAD(at + c));
+    if (below != 0) {
+      vf u = LOAD(at + below);
+      if (col.far != 0) u = mix(col, u, LOAD(at + below + c));
+      v = mix(row, v, u);
+    }
+#undef LOAD
+    if (whole)
+      vf_store(y + k, v);
+    else
+      vf_store_n(y + k, v, n);
+  }
+}
+
+static int32_t resize_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  (void)worker, (void)err;
+  const resize_job j = *(const resize_job *)arg;
+  const int64_t to = smaller((index + 1) * j.rows_per_task, j.images * j.p);
+  for (int64_t r = index * j.rows_per_task; r < to; r++) {
+    const tap row = j.rows[r % j.p];
+    const float *x = j.from + (r / j.p * j.h + row.at) * j.w * j.c;
+    float *y = j.to + r * j.q * j.c;
+    const int64_t below = row.far != 0 ? j.w * j.c : 0;
+    for (int64_t q = 0; q < j.q; q++) resize_pixel(y + q * j.c, x + j.cols[q].at * j.c, j.c, row, j.cols[q], below);
+  }
+  return CREDENCE_OK;
+}
+
+/* ---- gradient ---- */
+
+/* to[k] += weight from[k] */
+static inline void add_pixel(float *to, const float *from, int64_t c, float weight) {
+  const vf w = vf_set(weight);
+  int64_t k = 0;
+  for (; k + CR_W <= c; k += CR_W) vf_store(to + k, vf_fma(w, vf_load(from + k), vf_load(to + k)));
+  if (k < c) vf_store_n(to + k, vf_fma(w, vf_load_n(from + k, c - k), vf_load_n(to + k, c - k)), c - k);
+}
+
+/* A task owns rows of dx; to each it adds the result rows that were made of it, ascending. */
+static int32_t gradient_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  (void)worker, (void)err;
+  const resize_job j = *(const resize_job *)arg;
+  const int64_t to = smaller((index + 1) * j.rows_per_task, j.images * j.h);
+  for (int64_t r = index * j.rows_per_task; r < to; r++) {
+    const int64_t h = r % j.h;
+    float *dx = j.to + r * j.w * j.c;
+    memset(dx, 0, (size_t)(j.w * j.c) * sizeof *dx);
+    for (int64_t p = j.first[h]; p < j.p && j.rows[p].at <= h; p++) {
+      const float weight = j.rows[p].at == h ? j.rows[p].near : j.rows[p].far;
+      if (weight == 0) continue;
+      const float *dy = j.from + (r / j.h * j.p + p) * j.q * j.c;
+      for (int64_t q = 0; q < j.q; q++, dy += j.c) {
+        const tap col = j.cols[q];
+        add_pixel(dx + col.at * j.c, dy, j.c, weight * col.near);
+        if (col.far != 0) add_pixel(dx + (col.at + 1) * j.c, dy, j.c, weight * col.far);
+      }
+    }
+  }
+  return CREDENCE_OK;
+}
+
+/* ---- both ---- */
+
+/* source [B,H,W,C], result [B,P,Q,C] */
+static int32_t check_images(const cr_call *call, const char *op, const cr_tensor *source, const cr_tensor *result,
+                            cr_scratch *scratch, credence_error *err) {
+  int32_t status = cr_expect(call, op, 1, 1, 1, 0, 0, 0, err);
+  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->in[0], CREDENCE_F32, op, "the input", err);
+  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->out[0], CREDENCE_F32, op, "the output", err);
+  if (status == CREDENCE_OK) status = cr_expect_dense(&call->in[0], op, "the input", err);
+  if (status == CREDENCE_OK) status = cr_expect_dense(&call->out[0], op, "the output", err);
+  if (status != CREDENCE_OK) return status;
+  const int64_t *s = source->dim, *r = result->dim;
+  bool fits = source->ndim == 4 && result->ndim == 4 && s[0] == r[0] && s[3] == r[3];
+  for (int k = 1; k < 3 && fits; k++) fits = s[k] <= INT32_MAX && r[k] <= INT32_MAX;
+  if (fits && (s[1] * s[2] > 0 || r[1] * r[2] == 0)) {
+    scratch->shared = (size_t)(r[1] + r[2]) * sizeof(tap) + (size_t)s[1] * sizeof(int32_t);
+    return CREDENCE_OK;
+  }
+  char ss[96], sr[96];
+  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: images %s do not resize to %s", op, cr_shape(source, ss),
+                 cr_shape(result, sr));
+}
+
+static int32_t check_resize(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads;
+  return check_images(call, "resize_bilinear", call->in, call->out, scratch, err);
+}
+
+static int32_t check_resize_grad(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads;
+  return check_images(call, "resize_bilinear_grad", call->out, call->in, scratch, err);
+}
+
+static int32_t run_images(const cr_call *call, const cr_ctx *ctx, const cr_tensor *source, const cr_tensor *result,
+                          bool gradient, credence_error *err) {
+  const int64_t *s = source->dim, *r = result->dim;
+  const int64_t rows = gradient ? s[1] : r[1], row_elements = (gradient ? s[2] : r[2]) * s[3];
+  if (s[0] * rows * row_elements == 0) return CREDENCE_OK;
+  tap *taps = (tap *)(void *)ctx->scratch;
+  int32_t *first = (int32_t *)(void *)(taps + r[1] + r[2]);
+  make_taps(taps, s[1], r[1]);
+  make_taps(taps + r[1], s[2], r[2]);
+  for (int64_t h = 0, p = 0; h < s[1]; h++) {
+    while (p < r[1] && taps[p].at < h - 1) p++;
+    first[h] = (int32_t)p;
+  }
+  resize_job job = {.from = (const float *)(const void *)call->in[0].data,
+                    .to = (float *)(void *)call->out[0].data,
+                    .rows = taps,
+                    .cols = taps + r[1],
+                    .first = first,
+                    .images = s[0],
+                    .h = s[1],
+                    .w = s[2],
+                    .c = s[3],
+                    .p = r[1],
+                    .q = r[2],
+                    .rows_per_task = blocks_of(TASK_ELEMENTS, row_elements)};
+  return cr_spread(ctx, cr_count(result), blocks_of(s[0] * rows, job.rows_per_task),
+                   gradient ? gradient_task : resize_task, &job, err);
+}
+
+static int32_t run_resize(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  return run_images(call, ctx, call->in, call->out, false, err);
+}
+
+static int32_t run_resize_grad(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  return run_images(call, ctx, call->out, call->in, true, err);
+}
+
+CR_FAMILY(resize, {CREDENCE_OP_RESIZE_BILINEAR, check_resize, run_resize},
+          {CREDENCE_OP_RESIZE_BILINEAR_GRAD, check_resize_grad, run_resize_grad})
