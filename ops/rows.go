@@ -100,7 +100,7 @@ func init() {
 				return productSumBound(count[i/d], sum[i]+math.Abs(before[i]), eps)
 			})
 		},
-		Cases: scatterCases,
+		Cases: func() []Case { return withoutGradient(scatterCases()) },
 	})
 }
 
