@@ -35,9 +35,11 @@ func (c *GradCall) NeedsGrad(i int) bool { return i < len(c.n.in) && c.needs[c.n
 
 // SetIn gives the gradient of input i. It must have the input's shape.
 func (c *GradCall) SetIn(i int, t Tensor) {
-	if t.Valid() {
-		c.results[i] = t
+	if !t.Valid() {
+		c.g.failf("gradient rule of %s: none for input %d", nodeName(c.n), i) // unless an earlier mistake is known
+		return
 	}
+	c.results[i] = t
 }
 
 // Fail reports that the gradient cannot be had.

@@ -101,6 +101,18 @@ func DefOf(c Opcode) *Def { return defsByCode[c] }
 // record appends one operation. ins may end in zero Tensors (absent optional inputs), which are dropped. The caller's
 // outputs are the result, in order.
 func record(code Opcode, g *Graph, ins, inouts []Tensor, ints []Int, floats []Float) []Tensor {
+	return recordNode(code, g, ins, inouts, ints, floats, defsByCode[code].Shape)
+}
+
+// recordAs is record for an operation with one output whose shape the caller chooses and has checked.
+func recordAs(code Opcode, g *Graph, ins []Tensor, t DType, shape Shape, ints []Int, floats []Float) Tensor {
+	return recordNode(code, g, ins, nil, ints, floats, func(*ShapeCall) ([]TypeShape, error) {
+		return []TypeShape{{t, shape.clone()}}, nil
+	})[0]
+}
+
+func recordNode(code Opcode, g *Graph, ins, inouts []Tensor, ints []Int, floats []Float,
+	shapes func(*ShapeCall) ([]TypeShape, error)) []Tensor {
 	none := make([]Tensor, 4)
 	d := defsByCode[code]
 	if g == nil {
@@ -119,7 +131,7 @@ func record(code Opcode, g *Graph, ins, inouts []Tensor, ints []Int, floats []Fl
 		}
 	}
 	call := &ShapeCall{g: g, In: append([]Tensor(nil), ins...), InOut: inouts, Ints: ints, Floats: floats}
-	outs, err := d.Shape(call)
+	outs, err := shapes(call)
 	if err != nil {
 		g.Fail(fmt.Errorf("%s: %w", d.Name, err))
 		return none

@@ -96,26 +96,6 @@ func defineRandom(code Opcode, name, doc string, f func(words [4]uint32, floats 
 		}})
 }
 
-// recordAs appends an operation whose result's shape does not follow from its inputs.
-func recordAs(code Opcode, g *Graph, in []Tensor, t DType, shape Shape, ints []Int, floats []Float) Tensor {
-	strides, err := g.denseStrides(t, shape)
-	if err != nil {
-		return g.failf("%s: %w", defsByCode[code].Name, err)
-	}
-	n := node{def: defsByCode[code], ints: ints, floats: floats}
-	for _, x := range in {
-		x = Contiguous(x)
-		if !x.Valid() {
-			return x
-		}
-		n.in = append(n.in, x.id-1)
-	}
-	y := g.add(tensor{dtype: t, shape: shape.clone(), strides: strides, maker: int32(len(g.nodes))})
-	n.out = []int32{y.id - 1}
-	g.nodes = append(g.nodes, n)
-	return y
-}
-
 func random(code Opcode, g *Graph, t DType, shape Shape, seed, stream, row0 Int, floats ...Float) Tensor {
 	if g == nil || g.err != nil {
 		return Tensor{}
