@@ -20,6 +20,7 @@ package bindings
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -34,17 +35,17 @@ const Native = true
 // working directory nor LD_LIBRARY_PATH decides what is run. Loading a file again gives the same backend.
 func Load(path string) (*Library, error) {
 	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("load %s: the path of a backend must be absolute", strconv.Quote(path))
+		return nil, &LoadError{strconv.Quote(path), errors.New("the path of a backend must be absolute")}
 	}
 	if err := checkImage(path); err != nil {
-		return nil, fmt.Errorf("load %s: %w", path, err)
+		return nil, &LoadError{path, err}
 	}
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	var e nativeError
 	table := C.crb_load(name, e.c())
 	if table == nil {
-		return nil, fmt.Errorf("load %s: %s", path, e.text())
+		return nil, &LoadError{path, errors.New(e.text())}
 	}
 	return &Library{Path: path, Name: C.GoString(table.name), Build: C.GoString(table.build), ABI: uint32(table.abi),
 		table: unsafe.Pointer(table)}, nil

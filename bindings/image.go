@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"syscall"
 )
 
 // checkImage finds what would make the dynamic linker crash or speak in riddles: a file that is no library, is one for
@@ -20,7 +21,10 @@ func checkImage(path string) error {
 		return nil
 	}
 	f, err := os.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOTDIR): // a file where a directory was looked for: there is no such file either
+		return syscall.ENOENT
+	case err != nil:
 		return err.(*os.PathError).Err // the caller names the path
 	}
 	defer f.Close()

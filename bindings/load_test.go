@@ -63,6 +63,7 @@ func TestLoadRefusesOtherFiles(t *testing.T) {
 		write("empty.so", ""):                   "the file is empty",
 		dir:                                     "not a regular file",
 		filepath.Join(dir, "libcredence_no.so"): "no such file or directory",
+		filepath.Join(dir, "empty.so", "x.so"):  "no such file or directory",
 	} {
 		_, err := Load(path)
 		assert.EqualError(t, err, "load "+path+": "+want)

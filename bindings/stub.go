@@ -8,7 +8,7 @@ import "unsafe"
 const Native = false
 
 // Load fails: native backends need cgo and dlopen.
-func Load(string) (*Library, error) { return nil, ErrNoCgo }
+func Load(path string) (*Library, error) { return nil, &LoadError{path, ErrNoCgo} }
 
 // Directory is "": without cgo this code is never part of a shared library.
 func Directory() string { return "" }

@@ -176,5 +176,17 @@ func (t *Tables) check(call string) error {
 	return nil
 }
 
+// LoadError says why a file could not be loaded as a backend.
+type LoadError struct {
+	Path string
+	Err  error // the dynamic linker's words, or what the handshake found
+}
+
+// Error is one line with the path.
+func (e *LoadError) Error() string { return "load " + e.Path + ": " + e.Err.Error() }
+
+// Unwrap is the reason alone.
+func (e *LoadError) Unwrap() error { return e.Err }
+
 // ErrNoCgo is returned by Load in a program built without cgo.
 var ErrNoCgo = errors.New("built without cgo: native backends cannot be loaded")

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 
@@ -81,14 +82,22 @@ func find(c *Config, name string) (*BackendReport, *bindings.Library) {
 		b.Devices = []DeviceInfo{goDevice{}.info()}
 		return b, nil
 	}
+	if !bindings.Native {
+		b.Refused = bindings.ErrNoCgo.Error()
+		return b, nil
+	}
 	libraries.Lock()
 	defer libraries.Unlock()
+	broken := "" // a library that is there and broken is more telling than those that are not
 	for _, path := range searchPaths(c, "libcredence_"+name+".so") {
 		library := libraries.byPath[path]
 		if library == nil {
 			var err error
 			if library, err = bindings.Load(path); err != nil {
 				b.Attempts = append(b.Attempts, Attempt{Backend: name, Path: path, Reason: reasonOf(err)})
+				if broken == "" && !errors.Is(err, fs.ErrNotExist) {
+					broken = path + ": " + reasonOf(err)
+				}
 				continue
 			}
 			if libraries.byPath == nil {
@@ -100,11 +109,8 @@ func find(c *Config, name string) (*BackendReport, *bindings.Library) {
 		b.Path, b.Build = path, library.Build
 		return b, library
 	}
-	b.Refused = fmt.Sprintf("no usable libcredence_%s.so in any of %d places", name, len(b.Attempts))
-	for _, a := range b.Attempts { // a library that is there and broken is more telling than those that are not
-		if !strings.Contains(a.Reason, "No such file") {
-			b.Refused = a.Path + ": " + a.Reason
-		}
+	if b.Refused = broken; broken == "" {
+		b.Refused = fmt.Sprintf("libcredence_%s.so is in none of the %d places where it is looked for", name, len(b.Attempts))
 	}
 	return b, nil
 }
@@ -210,9 +216,13 @@ func available(c *Config, r *Report) string {
 
 // reasonOf is the shortest true reason of an error: the backend's own words.
 func reasonOf(err error) string {
-	var b *bindings.Error
-	if errors.As(err, &b) {
-		return b.Message
+	var native *bindings.Error
+	if errors.As(err, &native) && native.Message != "" {
+		return native.Message
+	}
+	var load *bindings.LoadError
+	if errors.As(err, &load) {
+		return load.Err.Error()
 	}
 	return err.Error()
 }

@@ -49,40 +49,42 @@ const (
 type Option func(*Config)
 
 // WithDevice chooses the device: see CREDENCE_DEVICE.
-func WithDevice(device string) Option { return with("CREDENCE_DEVICE", device) }
+func WithDevice(device string) Option { return WithVariable("CREDENCE_DEVICE", device) }
 
 // WithThreads sets how many CPU threads all sessions together may use: see CREDENCE_THREADS.
-func WithThreads(n int) Option { return with("CREDENCE_THREADS", strconv.Itoa(n)) }
+func WithThreads(n int) Option { return WithVariable("CREDENCE_THREADS", strconv.Itoa(n)) }
 
 // WithBackendDir sets the directories where backends are looked for first: see CREDENCE_BACKEND_DIR.
 func WithBackendDir(dirs ...string) Option {
-	return with("CREDENCE_BACKEND_DIR", strings.Join(dirs, string(filepath.ListSeparator)))
+	return WithVariable("CREDENCE_BACKEND_DIR", strings.Join(dirs, string(filepath.ListSeparator)))
 }
 
 // WithMath chooses "strict" or "tf32": see CREDENCE_MATH.
-func WithMath(math string) Option { return with("CREDENCE_MATH", math) }
+func WithMath(math string) Option { return WithVariable("CREDENCE_MATH", math) }
 
 // WithMemoryLimit sets how many bytes of device memory may be allocated; 0 is no limit. See CREDENCE_MEMORY_LIMIT.
 func WithMemoryLimit(bytes int64) Option {
 	if bytes == 0 {
-		return with("CREDENCE_MEMORY_LIMIT", "none")
+		return WithVariable("CREDENCE_MEMORY_LIMIT", "none")
 	}
-	return with("CREDENCE_MEMORY_LIMIT", strconv.FormatInt(bytes, 10))
+	return WithVariable("CREDENCE_MEMORY_LIMIT", strconv.FormatInt(bytes, 10))
 }
 
 // WithCPUISA chooses the instruction set of the CPU backend's kernels: see CREDENCE_CPU_ISA.
-func WithCPUISA(isa string) Option { return with("CREDENCE_CPU_ISA", isa) }
+func WithCPUISA(isa string) Option { return WithVariable("CREDENCE_CPU_ISA", isa) }
 
 // WithValidate compares every operation with the pure-Go reference: see CREDENCE_VALIDATE.
 func WithValidate(on bool) Option {
 	if on {
-		return with("CREDENCE_VALIDATE", "go")
+		return WithVariable("CREDENCE_VALIDATE", "go")
 	}
-	return with("CREDENCE_VALIDATE", "off")
+	return WithVariable("CREDENCE_VALIDATE", "off")
 }
 
 // WithLog sets the least level of log messages: see CREDENCE_LOG.
-func WithLog(level slog.Level) Option { return with("CREDENCE_LOG", strings.ToLower(level.String())) }
+func WithLog(level slog.Level) Option {
+	return WithVariable("CREDENCE_LOG", strings.ToLower(level.String()))
+}
 
 // WithLogger sends log messages to l instead of slog.Default().
 func WithLogger(l *slog.Logger) Option { return func(c *Config) { c.Logger = l } }
@@ -91,8 +93,16 @@ func WithLogger(l *slog.Logger) Option { return func(c *Config) { c.Logger = l }
 // process; a program that uses gonum itself may not want that.
 func WithoutHostBLAS() Option { return func(c *Config) { c.NoHostBLAS = true } }
 
-func with(name, value string) Option {
-	return func(c *Config) { c.set(name, value, originOption) }
+// WithVariable sets a value by the name of its environment variable, for programs that have flags of their own. An
+// unknown name is an error.
+func WithVariable(name, value string) Option {
+	return func(c *Config) {
+		if variable(name) == nil {
+			c.errs = append(c.errs, fmt.Sprintf("%s=%s (option): there is no such variable; the nearest is %s", name, value, nearest(name)))
+			return
+		}
+		c.set(name, value, originOption)
+	}
 }
 
 // NewConfig works out the configuration: what the options say, else the environment, else the defaults. A value that is
@@ -196,14 +206,19 @@ func (c *Config) warnUnknown(given map[string]string) {
 	}
 	slices.Sort(unknown)
 	for _, name := range unknown {
-		nearest := variables[0].Name
-		for _, v := range variables[1:] {
-			if editDistance(name, v.Name) < editDistance(name, nearest) {
-				nearest = v.Name
-			}
-		}
-		c.Logger.Warn("unknown environment variable", "name", name, "nearest", nearest)
+		c.Logger.Warn("unknown environment variable", "name", name, "nearest", nearest(name))
 	}
+}
+
+// nearest is the variable whose name differs least.
+func nearest(name string) string {
+	best := variables[0].Name
+	for _, v := range variables[1:] {
+		if editDistance(name, v.Name) < editDistance(name, best) {
+			best = v.Name
+		}
+	}
+	return best
 }
 
 // editDistance is the least number of insertions, deletions and replacements that turn a into b (Levenshtein 1966).

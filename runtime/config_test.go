@@ -71,6 +71,15 @@ func TestOptionBeforeEnvironmentBeforeDefault(t *testing.T) {
 	assert.Equal(t, 3, c.Threads)
 }
 
+func TestWithVariable(t *testing.T) {
+	c, err := newConfig(nil, WithVariable("CREDENCE_THREADS", "7"))
+	require.NoError(t, err)
+	assert.Equal(t, 7, c.Threads)
+	_, err = newConfig(nil, WithVariable("CREDENCE_THREAD", "7"))
+	assert.EqualError(t, err, "configuration: invalid argument: CREDENCE_THREAD=7 (option): there is no such variable; "+
+		"the nearest is CREDENCE_THREADS")
+}
+
 func TestThreadsDefaultIsShownAsANumber(t *testing.T) {
 	c, err := newConfig(nil)
 	require.NoError(t, err)

@@ -23,7 +23,7 @@ var installedDirs string
 // searchPaths lists the places of a file that belongs to the runtime, best first:
 //
 //	CREDENCE_BACKEND_DIR                   or WithBackendDir
-//	the object that contains this code     its directory, and credence/ in it
+//	the library that contains this code    its directory, and credence/ in it
 //	the executable                         its directory, lib/ in it, and ../lib/credence
 //	where it was installed                 set at link time
 //
@@ -35,7 +35,7 @@ func searchPaths(c *Config, file string) []string {
 
 func searchFrom(configured []string, object, executable string, installed []string, file string) []string {
 	dirs := slices.Clone(configured)
-	if object != "" {
+	if object != "" && object != executable {
 		dirs = append(dirs, object, filepath.Join(object, "credence"))
 	}
 	if executable != "" {

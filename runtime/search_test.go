@@ -22,7 +22,7 @@ func TestSearchOrder(t *testing.T) {
 		"/usr/lib/credence/x.so",
 	}, searchFrom([]string{"/first", "/second"}, "/python/site", "/opt/bin", []string{"/usr/lib/credence"}, "x.so"))
 
-	assert.Equal(t, []string{"/opt/bin/x.so", "/opt/bin/credence/x.so", "/opt/bin/lib/x.so", "/opt/lib/credence/x.so"},
+	assert.Equal(t, []string{"/opt/bin/x.so", "/opt/bin/lib/x.so", "/opt/lib/credence/x.so"},
 		searchFrom([]string{"/opt/bin"}, "/opt/bin", "/opt/bin", []string{"/opt/lib/credence"}, "x.so"), "each place once")
 
 	assert.Empty(t, searchFrom([]string{".", "lib"}, "", "", []string{"", "build/lib"}, "x.so"),
