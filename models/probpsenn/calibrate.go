@@ -1,0 +1,214 @@
+package probpsenn
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+
+	"gonum.org/v1/gonum/mathext"
+
+	"github.com/credence-ml/credence/models/data"
+)
+
+// The verdict's thresholds: the share of fresh inputs like those of training that is flagged.
+const (
+	unfamiliarShare = .05
+	ambiguousShare  = .05
+	competingShare  = .1 // a class competes if it has at least this share of the winner's probability
+)
+
+// Calibration holds the scores of held-out inputs, per predicted class, against which new inputs are ranked. Nothing
+// here was used to train.
+type Calibration struct {
+	N       int                `json:"n"`
+	Classes []ClassCalibration `json:"classes"`
+}
+
+// ClassCalibration are the ascending scores of the held-out inputs predicted to be of one class. A class with fewer than
+// minPerClass of them borrows those of all classes.
+type ClassCalibration struct {
+	N              int       `json:"n"`
+	Distance       []float64 `json:"distance"`
+	Mahalanobis    []float64 `json:"mahalanobis"`
+	Reconstruction []float64 `json:"reconstruction,omitempty"`
+	Entropy        []float64 `json:"entropy"`
+	Combined       []float64 `json:"combined"`
+}
+
+const minPerClass = 20
+
+// Calibrate ranks the scores of labelled inputs that training has not seen.
+func (m *Model) Calibrate(ctx context.Context, held *data.Images, progress func(rows int)) error {
+	m.Calibration = nil
+	p, err := m.NewPredictor(PredictorOptions{MaxBatch: encodeBatch})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	size := m.inputSize()
+	var all []Prediction
+	for at := 0; at < held.N; at += encodeBatch {
+		n := min(encodeBatch, held.N-at)
+		batch, err := p.Predict(ctx, held.Pixels[at*size:(at+n)*size])
+		if err != nil {
+			return err
+		}
+		all = append(all, batch...)
+		if progress != nil {
+			progress(at + n)
+		}
+	}
+	calibration, err := newCalibration(&m.Config, all)
+	if err != nil {
+		return err
+	}
+	m.Calibration = calibration
+	return nil
+}
+
+func newCalibration(c *Config, all []Prediction) (*Calibration, error) {
+	if len(all) < minPerClass {
+		return nil, fmt.Errorf("prob-psenn: %d held-out inputs; calibration needs at least %d", len(all), minPerClass)
+	}
+	r := &Calibration{N: len(all), Classes: make([]ClassCalibration, c.Classes)}
+	for class := range r.Classes {
+		var members []*Prediction
+		for i := range all {
+			if all[i].Label == class {
+				members = append(members, &all[i])
+			}
+		}
+		k := &r.Classes[class]
+		k.N = len(members)
+		if len(members) < minPerClass {
+			members = members[:0]
+			for i := range all {
+				members = append(members, &all[i])
+			}
+		}
+		for _, p := range members {
+			k.Distance = append(k.Distance, p.Scores.Distance)
+			k.Mahalanobis = append(k.Mahalanobis, p.Scores.Mahalanobis)
+			k.Entropy = append(k.Entropy, p.PredictiveEntropy)
+			if !math.IsNaN(p.Scores.Reconstruction) {
+				k.Reconstruction = append(k.Reconstruction, p.Scores.Reconstruction)
+			}
+		}
+		for _, list := range [][]float64{k.Distance, k.Mahalanobis, k.Entropy, k.Reconstruction} {
+			sort.Float64s(list)
+		}
+		for _, p := range members {
+			k.Combined = append(k.Combined, k.combine(&p.Scores, p.PredictiveEntropy))
+		}
+		sort.Float64s(k.Combined)
+	}
+	return r, nil
+}
+
+// combine adds up the surprise of every score, -log of its tail probability among held-out inputs: Fisher's statistic
+// for independent tests. The scores are not independent, which is why the sum is itself ranked on held-out data.
+func (k *ClassCalibration) combine(s *Scores, entropy float64) float64 {
+	sum := surprise(k.Distance, s.Distance) + surprise(k.Mahalanobis, s.Mahalanobis) + surprise(k.Entropy, entropy)
+	if len(k.Reconstruction) > 0 {
+		sum += surprise(k.Reconstruction, s.Reconstruction)
+	}
+	return sum
+}
+
+// tailShare of the held-out scores fit the exponential tail beyond which ranks say no more.
+const tailShare = .1
+
+// surprise is -log of the share of sorted that is at least x. Beyond the tail's start the share falls off exponentially,
+// at the rate of the mean excess there (Hill's estimate on the logarithm of the scores), so that very strange inputs
+// keep their order.
+func surprise(sorted []float64, x float64) float64 {
+	n := len(sorted)
+	start := n - max(2, int(tailShare*float64(n)))
+	if start < 1 || x <= sorted[start] {
+		at, _ := slices.BinarySearch(sorted, x)
+		return -math.Log(float64(n-at+1) / float64(n+1))
+	}
+	const tiny = 1e-12
+	mean := 0.0
+	for _, v := range sorted[start+1:] {
+		mean += math.Log((v + tiny) / (sorted[start] + tiny))
+	}
+	mean = math.Max(mean/float64(n-start-1), 1e-6)
+	excess := math.Log((x + tiny) / (sorted[start] + tiny))
+	return -math.Log(float64(n-start+1)/float64(n+1)) + math.Min(excess/mean, 1e6)
+}
+
+// percentile is the split-conformal rank of x: with n held-out scores, a fresh input of the same kind exceeds 1-alpha
+// with probability at most alpha.
+func percentile(sorted []float64, x float64) float64 {
+	at, _ := slices.BinarySearch(sorted, x) // those strictly smaller
+	return float64(at) / float64(len(sorted)+1)
+}
+
+// judge ranks the scores of a prediction and gives the verdict.
+func (r *Calibration) judge(p *Prediction, s *scratch) {
+	k := &r.Classes[p.Label]
+	p.Scores.ExplanationPercentile = percentile(k.Distance, p.Scores.Distance)
+	p.Scores.Combined = k.combine(&p.Scores, p.PredictiveEntropy)
+	p.Scores.Unfamiliarity = percentile(k.Combined, p.Scores.Combined)
+	p.Scores.Ambiguity = percentile(k.Entropy, p.PredictiveEntropy)
+	switch {
+	case p.Scores.Unfamiliarity > 1-unfamiliarShare:
+		p.Verdict, p.Reason = Unfamiliar, reasonUnfamiliar
+	case p.Scores.Ambiguity > 1-ambiguousShare && p.compete(s):
+		p.Verdict, p.Reason = Ambiguous, reasonAmbiguous
+	default:
+		p.Verdict, p.Reason = Trusted, reasonTrusted
+	}
+}
+
+const (
+	reasonTrusted    = "like held-out inputs of its class, and one class explains it"
+	reasonAmbiguous  = "less certain than 95 % of held-out inputs of its class, and other classes explain it too"
+	reasonUnfamiliar = "stranger than 95 % of held-out inputs of its class"
+)
+
+// compete lists the classes whose probability comes near the winner's.
+func (p *Prediction) compete(s *scratch) bool {
+	for i := range s.order {
+		s.order[i] = i
+	}
+	slices.SortStableFunc(s.order, func(a, b int) int { return cmp.Compare(p.Probabilities[b], p.Probabilities[a]) })
+	for _, class := range s.order[1:] {
+		if p.Probabilities[class] < competingShare*p.Probability {
+			break
+		}
+		p.Competing = append(p.Competing, class)
+	}
+	return len(p.Competing) > 0
+}
+
+// chiSquareTail is the probability that a chi-square variable of d degrees of freedom exceeds x.
+func chiSquareTail(x float64, d int) float64 {
+	if !(x >= 0) {
+		return math.NaN()
+	}
+	return mathext.GammaIncRegComp(float64(d)/2, x/2)
+}
+
+// check proves that a calibration read from a file fits the configuration.
+func (r *Calibration) check(c *Config) error {
+	if len(r.Classes) != c.Classes {
+		return fmt.Errorf("calibration of %d classes; the configuration has %d", len(r.Classes), c.Classes)
+	}
+	for class, k := range r.Classes {
+		n := len(k.Distance)
+		for name, list := range map[string][]float64{"distance": k.Distance, "mahalanobis": k.Mahalanobis, "entropy": k.Entropy, "combined": k.Combined} {
+			if n < minPerClass || len(list) != n || !slices.IsSorted(list) {
+				return fmt.Errorf("calibration of class %d: %s has %d scores, sorted is %v; %d ascending ones are needed", class, name, len(list), slices.IsSorted(list), max(n, minPerClass))
+			}
+		}
+		if len(k.Reconstruction) != 0 && len(k.Reconstruction) != n || !slices.IsSorted(k.Reconstruction) {
+			return fmt.Errorf("calibration of class %d: %d reconstruction errors beside %d distances", class, len(k.Reconstruction), n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package probpsenn
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"github.com/credence-ml/credence/ops"
+)
+
+// Constants of the networks (section 1.7 of the specification).
+const (
+	batchNormEps      = 1e-3
+	batchNormMomentum = 0.99
+	leakySlope        = 0.2
+)
+
+// declaration collects a network's variables with their initial values.
+type declaration struct {
+	params, stats *ops.Segment
+	initial       map[*ops.Var][]float32
+	random        *rand.Rand
+}
+
+func newDeclaration(seed uint64) *declaration {
+	return &declaration{params: ops.NewSegment("parameters"), stats: ops.NewSegment("statistics"),
+		initial: map[*ops.Var][]float32{}, random: rand.New(rand.NewPCG(seed, 0x1217))}
+}
+
+// param adds a parameter with its initial value.
+func (d *declaration) param(name string, initial func(i int) float64, dims ...int64) *ops.Var {
+	return d.add(d.params, name, initial, dims...)
+}
+
+func (d *declaration) add(s *ops.Segment, name string, initial func(i int) float64, dims ...int64) *ops.Var {
+	v := s.Add(name, ops.F32, dims...)
+	values := make([]float32, v.Count())
+	for i := range values {
+		values[i] = float32(initial(i))
+	}
+	d.initial[v] = values
+	return v
+}
+
+func zero(int) float64 { return 0 }
+func one(int) float64  { return 1 }
+
+// glorot is the uniform law of Glorot and Bengio 2010.
+func (d *declaration) glorot(fanIn, fanOut int64) func(int) float64 {
+	limit := math.Sqrt(6 / float64(fanIn+fanOut))
+	return func(int) float64 { return limit * (2*d.random.Float64() - 1) }
+}
+
+// normal draws N(mean, deviation^2).
+func (d *declaration) normal(mean, deviation float64) func(int) float64 {
+	return func(int) float64 { return mean + deviation*d.random.NormFloat64() }
+}
+
+// A block is a convolution (or transposed convolution) with bias, then batch normalisation and leaky ReLU, or a bare
+// activation on the last layer of a network.
+type block struct {
+	weight, bias, gamma, beta *ops.Var
+	mean, variance            *ops.Var // running statistics
+	transposed                bool
+	stride, pad               int64
+	in, out                   int64 // height and width
+	last                      ops.Activation
+}
+
+// declareBlock adds the variables of a kernel x kernel layer with inner channels; norm is false on the last layer.
+func (d *declaration) block(name string, b block, kernel, from, to int64, norm bool) *block {
+	// weights are [R,S,C,F] with C the channels of the larger side of a convolution: input, or output if transposed
+	c, f := from, to
+	if b.transposed {
+		c, f = to, from
+	}
+	area := kernel * kernel
+	b.weight = d.param(name+".weight", d.glorot(area*from, area*to), kernel, kernel, c, f)
+	b.bias = d.param(name+".bias", zero, to)
+	if norm {
+		b.gamma, b.beta = d.param(name+".gamma", one, to), d.param(name+".beta", zero, to)
+		b.mean = d.add(d.stats, name+".mean", zero, to)
+		b.variance = d.add(d.stats, name+".variance", one, to)
+	}
+	return &b
+}
+
+// A builder records networks into one graph: training records batch statistics, evaluation uses the running ones.
+type builder struct {
+	g        *ops.Graph
+	training bool
+	batch    *ops.Segment // training: where the batch's statistics go, laid out like the running ones
+}
+
+func (b *builder) apply(l *block, x ops.Tensor) ops.Tensor {
+	g := b.g
+	w, bias := g.Use(l.weight), g.Use(l.bias)
+	act := ops.Activation{}
+	if l.gamma == nil {
+		act = l.last
+	}
+	if l.transposed {
+		x = ops.ConvTranspose2D(x, w, ops.ConvTransposeOptions{StrideH: l.stride, StrideW: l.stride, PadTop: l.pad, PadBottom: l.pad,
+			PadLeft: l.pad, PadRight: l.pad, Bias: bias, Activation: act})
+	} else {
+		x = ops.Conv2D(x, w, ops.ConvOptions{StrideH: l.stride, StrideW: l.stride, PadTop: l.pad, PadBottom: l.pad, PadLeft: l.pad,
+			PadRight: l.pad, Bias: bias, Activation: act})
+	}
+	if l.gamma == nil {
+		return x
+	}
+	leaky := ops.Activation{Kind: ops.ActLeakyReLU, P: leakySlope}
+	gamma, beta := g.Use(l.gamma), g.Use(l.beta)
+	if !b.training {
+		return ops.BatchNormEval(x, gamma, beta, g.Use(l.mean), g.Use(l.variance), batchNormEps, leaky)
+	}
+	y, mean, variance := ops.BatchNormTrain(x, gamma, beta, batchNormEps, leaky)
+	ops.StoreInto(l.mean.Twin(b.batch), mean)
+	ops.StoreInto(l.variance.Twin(b.batch), variance)
+	return y
+}

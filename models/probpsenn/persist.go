@@ -1,0 +1,265 @@
+package probpsenn
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/credence-ml/credence/models/data"
+	"github.com/credence-ml/credence/models/internal/safetensors"
+	"github.com/credence-ml/credence/ops"
+	"github.com/credence-ml/credence/runtime"
+)
+
+// A model and a checkpoint are one safetensors file each; the metadata says which.
+const (
+	modelFormat      = "credence.prob-psenn"
+	checkpointFormat = "credence.prob-psenn.checkpoint"
+	formatVersion    = "1"
+	maxModelBytes    = 4 << 30
+)
+
+// Save writes the model, with its calibration, to one safetensors file, published by rename.
+func (m *Model) Save(path string) error {
+	metadata, err := encodeMetadata(modelFormat, map[string]any{"config": m.Config, "calibration": m.Calibration, "history": m.History})
+	if err != nil {
+		return err
+	}
+	tensors, err := collect("", m.params, m.stats)
+	if err != nil {
+		return err
+	}
+	if err := safetensors.Write(path, tensors, metadata); err != nil {
+		return fmt.Errorf("prob-psenn: save: %w", err)
+	}
+	return nil
+}
+
+// Load reads a model that Save wrote.
+func Load(rt *runtime.Runtime, path string) (*Model, error) {
+	f, err := safetensors.Load(path, maxModelBytes)
+	if err != nil {
+		return nil, fmt.Errorf("prob-psenn: %w", err)
+	}
+	defer f.Close()
+	var c Config
+	var calibration *Calibration
+	var history []EpochStats
+	err = decodeMetadata(f, modelFormat, map[string]any{"config": &c, "calibration": &calibration, "history": &history})
+	if err != nil {
+		return nil, fmt.Errorf("prob-psenn: %s: %w", path, err)
+	}
+	m, err := newModel(rt, c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	err = restore(f, "", m.params, m.stats)
+	if err == nil && calibration != nil {
+		err = calibration.check(&c)
+	}
+	if err == nil {
+		err = extraTensors(f, len(m.declared.params.Vars())+len(m.declared.stats.Vars()))
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("prob-psenn: %s: %w", path, err)
+	}
+	m.Calibration, m.History = calibration, history
+	return m, nil
+}
+
+func encodeMetadata(format string, values map[string]any) (map[string]string, error) {
+	metadata := map[string]string{"format": format, "version": formatVersion}
+	for key, v := range values {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("prob-psenn: %s: %w", key, err)
+		}
+		metadata[key] = string(text)
+	}
+	return metadata, nil
+}
+
+// decodeMetadata fills values from the file's metadata, whose format must be the one given.
+func decodeMetadata(f *safetensors.File, format string, values map[string]any) error {
+	metadata := f.Metadata()
+	switch {
+	case metadata["format"] == "":
+		return errors.New("a safetensors file, but not of a Prob-PSENN model: its metadata names no format")
+	case metadata["format"] != format:
+		return fmt.Errorf("holds %q, not %q", metadata["format"], format)
+	case metadata["version"] != formatVersion:
+		return fmt.Errorf("format version %q; this program reads %q", metadata["version"], formatVersion)
+	}
+	for key, v := range values {
+		d := json.NewDecoder(bytes.NewReader([]byte(metadata[key])))
+		d.DisallowUnknownFields()
+		if err := d.Decode(v); err != nil {
+			return fmt.Errorf("metadata %q: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// collect copies the variables of segments into tensors named prefix + name.
+func collect(prefix string, memories ...*runtime.Memory) ([]safetensors.Tensor, error) {
+	var tensors []safetensors.Tensor
+	for _, m := range memories {
+		for _, v := range m.Segment.Vars() {
+			values := make([]float32, v.Count())
+			if err := m.Read(v, values); err != nil {
+				return nil, err
+			}
+			tensors = append(tensors, safetensors.New(prefix+v.Name, v.Dims, values))
+		}
+	}
+	return tensors, nil
+}
+
+// restore fills the variables of segments from tensors named prefix + name.
+func restore(f *safetensors.File, prefix string, memories ...*runtime.Memory) error {
+	for _, m := range memories {
+		for _, v := range m.Segment.Vars() {
+			values, err := finite(f, prefix+v.Name, v)
+			if err == nil {
+				err = m.Write(v, values)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finite reads a float32 tensor of a variable's shape.
+func finite(f *safetensors.File, name string, v *ops.Var) ([]float32, error) {
+	t, err := f.Tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	if t.DType != safetensors.F32 || fmt.Sprint(t.Shape) != fmt.Sprint(v.Dims) {
+		return nil, fmt.Errorf("tensor %s is %v%v; the configuration makes it F32%v", name, t.DType, t.Shape, v.Dims)
+	}
+	values, err := t.Float32s()
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range values {
+		if x != x || math.IsInf(float64(x), 0) {
+			return nil, fmt.Errorf("tensor %s: element %d is %v", name, i, x)
+		}
+	}
+	return values, nil
+}
+
+func extraTensors(f *safetensors.File, expected int) error {
+	if n := len(f.Names()); n != expected {
+		return fmt.Errorf("%d tensors; the configuration has %d", n, expected)
+	}
+	return nil
+}
+
+// state is what a checkpoint keeps beside the tensors.
+type state struct {
+	Position  position     `json:"position"`
+	Step      int64        `json:"step"`
+	AdamSteps int64        `json:"adam_steps"`
+	History   []EpochStats `json:"history"`
+	Data      string       `json:"data"` // digest of the training inputs and labels
+}
+
+// saveAt writes a checkpoint that goes on at the given position.
+func (r *run) saveAt(at position) error {
+	if r.o.Checkpoint == "" {
+		return nil
+	}
+	t := r.t
+	metadata, err := encodeMetadata(checkpointFormat, map[string]any{"config": t.m.Config,
+		"state": state{at, t.step, t.adam.Steps, t.m.History, r.digest()}})
+	if err != nil {
+		return err
+	}
+	tensors, err := collect("", t.m.params, t.m.stats)
+	for i, moments := range t.adam.Memory[2:] {
+		var more []safetensors.Tensor
+		if err == nil {
+			more, err = collect("moments"+strconv.Itoa(i+1)+"/", moments)
+		}
+		tensors = append(tensors, more...)
+	}
+	if err == nil {
+		err = safetensors.Write(r.o.Checkpoint, tensors, metadata)
+	}
+	if err != nil {
+		return fmt.Errorf("prob-psenn: checkpoint: %w", err)
+	}
+	return nil
+}
+
+// resume takes up a checkpoint, which must be of the same configuration and data.
+func (r *run) resume(path string) error {
+	f, err := safetensors.Load(path, maxModelBytes)
+	if err != nil {
+		return fmt.Errorf("prob-psenn: resume: %w", err)
+	}
+	defer f.Close()
+	var c Config
+	var s state
+	t := r.t
+	err = decodeMetadata(f, checkpointFormat, map[string]any{"config": &c, "state": &s})
+	if err == nil {
+		have, _ := json.Marshal(c)
+		want, _ := json.Marshal(t.m.Config)
+		switch {
+		case !bytes.Equal(have, want):
+			err = fmt.Errorf("the checkpoint was made with the configuration %s, this run has %s", have, want)
+		case s.Data != r.digest():
+			err = errors.New("the checkpoint was made on other training data")
+		}
+	}
+	if err == nil {
+		err = restore(f, "", t.m.params, t.m.stats)
+	}
+	for i, moments := range t.adam.Memory[2:] {
+		if err == nil {
+			err = restore(f, "moments"+strconv.Itoa(i+1)+"/", moments)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("prob-psenn: resume %s: %w", path, err)
+	}
+	r.at, t.step, t.adam.Steps, t.m.History = s.Position, s.Step, s.AdamSteps, s.History
+	return nil
+}
+
+// digest identifies the training data.
+func (r *run) digest() string {
+	if r.dataDigest == "" {
+		r.dataDigest = digestOf(r.train)
+	}
+	return r.dataDigest
+}
+
+func digestOf(images *data.Images) string {
+	h := sha256.New()
+	buffer := make([]byte, 0, 1<<16)
+	for i, x := range images.Pixels {
+		buffer = binary.LittleEndian.AppendUint32(buffer, math.Float32bits(x))
+		if len(buffer) == cap(buffer) || i == len(images.Pixels)-1 {
+			h.Write(buffer)
+			buffer = buffer[:0]
+		}
+	}
+	for _, l := range images.Labels {
+		buffer = binary.LittleEndian.AppendUint32(buffer, uint32(l))
+	}
+	h.Write(buffer)
+	return hex.EncodeToString(h.Sum(nil))
+}
