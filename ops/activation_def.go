@@ -37,7 +37,7 @@ func activationOf(c *RefCall) Activation {
 
 func init() {
 	define(Def{Opcode: OpActivation, Name: "activation", InPlace: true,
-		Doc:     "An activation function of every element, within 6 eps |y| and the smallest subnormal. NaN gives NaN, infinities the limits.",
+		Doc:     "An activation function of every element, within 6 eps |y| + (1 + min(|x|, 128)) times the smallest subnormal. NaN gives NaN, infinities the limits.",
 		Shape:   activationShape(1, false),
 		Strided: func(*ShapeCall, int) bool { return true },
 		Reference: func(c *RefCall) error {
@@ -47,7 +47,7 @@ func init() {
 			}
 			return nil
 		},
-		Bound: relativeBound(6, tiny),
+		Bound: boundOfActivation,
 		Grad: func(c *GradCall) {
 			a := Activation{ActivationKind(c.Ints[0].N), c.Floats[0].V}
 			if a.GradFromOutput() {
@@ -59,7 +59,7 @@ func init() {
 		Cases: activationCases})
 
 	define(Def{Opcode: OpActivationGrad, Name: "activation_grad", InPlace: true,
-		Doc: "dy f'(x), within 8 eps |dy| (the magnitudes of the terms of f'). Where a ReLU is flat the result is 0 whatever dy is; " +
+		Doc: "dy f'(x), within 8 eps |dy| (the magnitudes of the terms of f') + 128 (1 + |dy|) times the smallest subnormal. Where a ReLU is flat the result is 0 whatever dy is; " +
 			"its NaN counts as flat, elsewhere NaN gives NaN.",
 		Shape:   activationShape(2, false),
 		Strided: func(*ShapeCall, int) bool { return true },
@@ -72,7 +72,7 @@ func init() {
 		},
 		Bound: activationGradBound,
 		Cases: func() []Case {
-			return activationGradCases(ActivationGrad, func(Activation) bool { return true })
+			return activationGradCases(ActivationGrad, func(Activation) bool { return true }, func(x Tensor, _ Activation) Tensor { return x })
 		}})
 
 	define(Def{Opcode: OpActivationGradFromOutput, Name: "activation_grad_from_output", InPlace: true,
@@ -89,8 +89,15 @@ func init() {
 		},
 		Bound: relativeBound(8, tiny),
 		Cases: func() []Case {
-			return activationGradCases(ActivationGradFromOutput, Activation.GradFromOutput)
+			return activationGradCases(ActivationGradFromOutput, Activation.GradFromOutput, Activate)
 		}})
+}
+
+// boundOfActivation: gelu and silu multiply x by a factor that underflows.
+func boundOfActivation(c *RefCall, eps float64) [][]float64 {
+	return eachBound(c, func(d *Dense, i int) float64 {
+		return 6*eps*math.Abs(d.Data[i]) + tiny*(1+math.Min(math.Abs(c.In[0].Data[i]), 128))
+	})
 }
 
 // activationGradBound measures the error by the derivative's terms, since gelu' and silu' pass through 0.
@@ -107,7 +114,7 @@ func activationGradBound(c *RefCall, eps float64) [][]float64 {
 		case ActSiLU:
 			scale = math.Abs(c.In[1].Data[i]) * sigmoid(x) * (1 + math.Abs(x)*sigmoid(-x))
 		}
-		return 8*eps*scale + tiny*(1+math.Abs(c.In[1].Data[i]))
+		return 8*eps*scale + 128*tiny*(1+math.Abs(c.In[1].Data[i]))
 	})
 }
 
@@ -118,7 +125,7 @@ func testedActivations() []Activation {
 		{Kind: ActReLUSquared}}
 }
 
-// edges are where the pieces of the functions and of their implementations meet.
+// activationEdges are where the pieces of the functions and of their implementations meet.
 func activationEdges() []float64 {
 	return []float64{.25, .3, -.2, .1, .5, .625, -.625, .55, 5, -5, 8, 9.1, -9.1, 12, -12, 14, -14, -16, 40, -40, 87, -87, 88.5, -88.5, -95, -103, -105, 1e10, -1e10}
 }
@@ -144,13 +151,15 @@ func activationCases() []Case {
 	return cases
 }
 
-func activationGradCases(f func(x, dy Tensor, a Activation) Tensor, serves func(Activation) bool) []Case {
+// activationGradCases: operand makes the op's first input from x.
+func activationGradCases(f func(x, dy Tensor, a Activation) Tensor, serves func(Activation) bool,
+	operand func(x Tensor, a Activation) Tensor) []Case {
 	var cases []Case
 	for _, a := range testedActivations() {
 		if !serves(a) {
 			continue
 		}
-		for _, k := range pairCases(func(x, dy Tensor) Tensor { return f(x, dy, a) }, activationEdges()...) {
+		for _, k := range pairCases(func(x, dy Tensor) Tensor { return f(operand(x, a), dy, a) }, activationEdges()...) {
 			k.Name = a.String() + ", " + k.Name
 			cases = append(cases, k)
 		}

@@ -263,7 +263,7 @@ func rowPairCases(f func(y, dy Tensor) Tensor, forward func(x Tensor) Tensor) []
 	}
 	return append(cases,
 		Case{Name: "repeated gradient", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
-			return []Tensor{f(forward(c.Normal(5, 17)), BroadcastTo(c.Normal(5, 1), Dims(5, 17)))}
+			return []Tensor{f(forward(c.Normal(5, 17)), BroadcastTo(c.Normal(17), Dims(5, 17)))}
 		}},
 		Case{Name: "impossible classes", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			x := c.Values(F32, []float64{1, math.Inf(-1), 2, 0, -300, math.NaN()}, 2, 3)

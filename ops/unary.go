@@ -63,8 +63,8 @@ func init() {
 			return unaryCases(Exp, normalInput, 88.7, 88.73, -87.4, -100, -103.9, -104.1, -150, 1000, 1e-30)
 		}})
 
-	defineUnary(unaryDef{OpLog, "log", "Natural logarithm, within 4 eps |y|. log 0 is -Inf, negative numbers and NaN give NaN.",
-		func(x float64, _ []float64) float64 { return math.Log(x) }, relativeBound(4, tiny),
+	defineUnary(unaryDef{OpLog, "log", "Natural logarithm, within 2 eps |y|. log 0 is -Inf, negative numbers and NaN give NaN.",
+		func(x float64, _ []float64) float64 { return math.Log(x) }, relativeBound(2, tiny),
 		func(c *GradCall) { c.SetIn(0, Div(c.OutGrad(0), c.In(0))) },
 		func() []Case {
 			return unaryCases(Log, positiveInput, 0.99999994, 1.0000001, 1.4142135, 0.70710677, 1.1754944e-38, 1e-40)

@@ -1,0 +1,74 @@
+/* elementwise.c: functions of one operand and arithmetic of two. */
+#include "elementwise.h"
+
+#include "isa.h"
+#include "vmath.h"
+
+/* One op: its row function, its check and its run. P0 and P1: scalar attributes. */
+#define UNARY(NAME, EXPR)                                                                                       \
+  EW_UNARY(row_##NAME, EXPR)                                                                                    \
+  static int32_t check_##NAME(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) { \
+    (void)threads, (void)scratch;                                                                               \
+    return ew_check(call, #NAME, 1, 0, 0, err);                                                                 \
+  }                                                                                                             \
+  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) {                      \
+    return ew_run(call, ctx, row_##NAME, NULL, err);                                                            \
+  }
+#define BINARY(NAME, EXPR)                                                                                      \
+  EW_BINARY(row_##NAME, EXPR)                                                                                   \
+  static int32_t check_##NAME(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) { \
+    (void)threads, (void)scratch;                                                                               \
+    return ew_check(call, #NAME, 2, 0, 0, err);                                                                 \
+  }                                                                                                             \
+  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) {                      \
+    return ew_run(call, ctx, row_##NAME, NULL, err);                                                            \
+  }
+#define SCALARS(MAKE, NAME, N_IN, EXPR)                                                                         \
+  MAKE(row_##NAME, EXPR)                                                                                        \
+  static int32_t check_##NAME(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) { \
+    (void)threads, (void)scratch;                                                                               \
+    return ew_check(call, #NAME, N_IN, 0, 2, err);                                                              \
+  }                                                                                                             \
+  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) {                      \
+    const float p[2] = {(float)call->f[0], (float)call->f[1]};                                                  \
+    return ew_run(call, ctx, row_##NAME, p, err);                                                               \
+  }
+
+static inline vf where(vi mask, vf x) { return (vf)(mask & (vi)x); }
+static inline vf sign(vf x) {
+  return where(x != vf_set(0), vf_select(x == x, vf_copysign(vf_set(1), x), x)); /* NaN != 0 too */
+}
+
+UNARY(neg, -u)
+UNARY(abs, vf_abs(u))
+UNARY(exp, vf_exp(u))
+UNARY(log, vf_log(u))
+UNARY(sqrt, vf_sqrt(u))
+UNARY(rsqrt, vf_set(1) / vf_sqrt(u))
+UNARY(square, u *u)
+UNARY(reciprocal, vf_set(1) / u)
+UNARY(sign, sign(u))
+SCALARS(EW_UNARY, affine, 1, vf_fma(u, vf_set(p[0]), vf_set(p[1])))
+SCALARS(EW_UNARY, clamp, 1, vf_at_least(vf_at_most(u, p[1]), p[0]))
+SCALARS(EW_BINARY, clamp_grad, 2, where((u >= vf_set(p[0])) & (u <= vf_set(p[1])), v))
+
+BINARY(add, u + v)
+BINARY(sub, u - v)
+BINARY(mul, u *v)
+BINARY(div, u / v)
+BINARY(maximum, vf_max(u, v))
+BINARY(minimum, vf_min(u, v))
+BINARY(greater_equal, where(u >= v, vf_set(1)))
+BINARY(equal, where(u == v, vf_set(1)))
+
+CR_FAMILY(elementwise, {CREDENCE_OP_NEG, check_neg, run_neg}, {CREDENCE_OP_ABS, check_abs, run_abs},
+          {CREDENCE_OP_EXP, check_exp, run_exp}, {CREDENCE_OP_LOG, check_log, run_log},
+          {CREDENCE_OP_SQRT, check_sqrt, run_sqrt}, {CREDENCE_OP_RSQRT, check_rsqrt, run_rsqrt},
+          {CREDENCE_OP_SQUARE, check_square, run_square}, {CREDENCE_OP_RECIPROCAL, check_reciprocal, run_reciprocal},
+          {CREDENCE_OP_AFFINE, check_affine, run_affine}, {CREDENCE_OP_CLAMP, check_clamp, run_clamp},
+          {CREDENCE_OP_CLAMP_GRAD, check_clamp_grad, run_clamp_grad}, {CREDENCE_OP_SIGN, check_sign, run_sign},
+          {CREDENCE_OP_ADD, check_add, run_add}, {CREDENCE_OP_SUB, check_sub, run_sub},
+          {CREDENCE_OP_MUL, check_mul, run_mul}, {CREDENCE_OP_DIV, check_div, run_div},
+          {CREDENCE_OP_MAXIMUM, check_maximum, run_maximum}, {CREDENCE_OP_MINIMUM, check_minimum, run_minimum},
+          {CREDENCE_OP_GREATER_EQUAL, check_greater_equal, run_greater_equal},
+          {CREDENCE_OP_EQUAL, check_equal, run_equal})
