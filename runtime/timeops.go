@@ -41,7 +41,7 @@ func (rt *Runtime) TimeOps(ctx context.Context, match func(name string) bool, ea
 			}
 			err := rt.timeCase(ctx, c, each, &t)
 			if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory) {
-				t.Skipped, err = err.Error(), nil
+				t.Skipped, err = reasonOf(err), nil
 			}
 			if err != nil {
 				return err

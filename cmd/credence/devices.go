@@ -120,10 +120,10 @@ func (d *devicesDocument) write(w io.Writer) error {
 	places.add("LOOKED FOR", "IN", "RESULT")
 	for _, b := range d.Backends {
 		for _, a := range b.Attempts {
+			if a.Path == b.Path { // the one in use
+				a.Reason += ": " + b.Build
+			}
 			places.add(a.Backend, a.Path, a.Reason)
-		}
-		if b.Build != "" {
-			places.add(b.Name, b.Path, "is "+b.Build)
 		}
 	}
 	for _, a := range d.Probe {
