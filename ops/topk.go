@@ -159,7 +159,7 @@ func topKCases() []Case {
 
 func topKGradCases() []Case {
 	sized := func(name string, rows, n, k int64) Case {
-		return Case{Name: name, Bench: rows > 100, Record: func(c *CaseGraph) []Tensor {
+		return Case{Name: name, Bench: rows > 100, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			_, index := TopK(c.Normal(rows, n), k)
 			return record(OpTopKGrad, c.Graph, []Tensor{c.Normal(rows, k), index}, nil, []Int{N(n)}, nil)[:1]
 		}}

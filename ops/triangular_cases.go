@@ -56,7 +56,7 @@ func triCases(op func(l, x Tensor, transpose bool) Tensor) []Case {
 		{Name: "special values", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			inf, nan := math.Inf(1), math.NaN()
 			// an infinity or NaN must not reach the elements that do not depend on it
-			x := c.Values(F32, []float64{1, 2, inf, 3, 4, nan, 1, 2, 3e38, 3e38, 3e38, 3e38, 1e-45, 1e-40, 0, math.Copysign(0, -1)}, 1, 4, 4)
+			x := c.Values(F32, []float64{1, 2, inf, 3, 4, nan, 1, 2, 1e37, 1e37, 1e37, 1e37, 1e-45, 1e-40, 0, math.Copysign(0, -1)}, 1, 4, 4)
 			l := c.Values(F32, []float64{2, nan, nan, nan, -1, .5, nan, nan, .25, 1, 1, nan, 3, -2, .5, 1}, 1, 4, 4)
 			return append(f(l, x), f(c.Values(F32, []float64{1, inf, 0, 0}, 1, 2, 2), c.Values(F32, []float64{1, 2}, 1, 1, 2))...)
 		}},
@@ -165,7 +165,7 @@ func choleskyCases() []Case {
 
 func choleskyGradCases() []Case {
 	sized := func(name string, b, d int64) Case {
-		return Case{Name: name, Bench: d >= 40, Record: func(c *CaseGraph) []Tensor {
+		return Case{Name: name, Bench: d >= 40, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{record(OpCholeskyGrad, c.Graph, []Tensor{lower(c, b, d), c.Normal(b, d, d)}, nil, nil, nil)[0]}
 		}}
 	}
@@ -176,7 +176,7 @@ func choleskyGradCases() []Case {
 		sized("no matrices", 0, 3),
 		sized("matrices of nothing", 2, 0),
 		sized("large, prototypes", 10, 40),
-		{Name: "NaN stays in its matrix", Record: func(c *CaseGraph) []Tensor {
+		{Name: "NaN stays in its matrix", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			nan := math.NaN()
 			return []Tensor{record(OpCholeskyGrad, c.Graph, []Tensor{c.Values(F32, []float64{1, 9, 2, 3, 1, 9, 2, 3}, 2, 2, 2),
 				c.Values(F32, []float64{1, nan, 2, nan, 1, 9, 2, 3}, 2, 2, 2)}, nil, nil, nil)[0]}
