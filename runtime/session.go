@@ -84,6 +84,7 @@ type Binding struct {
 	slots    []slot
 	ints     []int64
 	floats   []float64
+	closed   bool
 }
 
 // Bind joins a plan with memory for each of its segments, in any order. Integer arguments start at their maximum.
@@ -143,6 +144,23 @@ func (s *Session) Bind(p *Plan, memories ...*Memory) (*Binding, error) {
 	b.slots[0].b = s.arena
 	s.bound = append(s.bound, b)
 	return b, nil
+}
+
+// Close takes the binding out of its session. Closing twice does nothing; closing the session closes its bindings too.
+func (b *Binding) Close() {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for i, other := range b.s.bound {
+		if other == b {
+			b.s.bound = append(b.s.bound[:i], b.s.bound[i+1:]...)
+			if b.s.owner == b {
+				b.s.owner = nil
+			}
+			b.closed = true
+			b.releaseAll()
+			return
+		}
+	}
 }
 
 func (b *Binding) releaseAll() {
@@ -222,7 +240,7 @@ func (b *Binding) move(t ops.Tensor, want ops.DType, data []byte, n int, write b
 }
 
 func (b *Binding) usable() error {
-	if b.s.closed {
+	if b.s.closed || b.closed {
 		return newError(b.plan.name, ErrClosed, "session")
 	}
 	if b.plan.refs.closed.Load() {
@@ -275,7 +293,7 @@ func (b *Binding) run(ctx context.Context) error {
 	}
 	var err error
 	if b.plan.singles != nil {
-		err = b.runValidated(s.tag)
+		err = b.runValidated(ctx)
 	} else {
 		err = s.stream.submit(b.plan.native, s.tag, b.slots, b.ints, b.floats)
 		if err == nil {

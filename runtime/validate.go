@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/credence-ml/credence/ops"
@@ -26,9 +27,12 @@ func (p *Plan) openSingles() error {
 	return nil
 }
 
-func (b *Binding) runValidated(tag uint64) error {
+func (b *Binding) runValidated(ctx context.Context) error {
 	program := b.plan.program
 	for i := range program.Ops {
+		if ctx != nil && ctx.Err() != nil {
+			return cancelled("validate", ctx)
+		}
 		op := &program.Ops[i]
 		memory, err := b.snapshot(op)
 		if err != nil {
@@ -38,7 +42,8 @@ func (b *Binding) runValidated(tag uint64) error {
 		if err != nil {
 			return newError("validate", ErrInternal, err.Error())
 		}
-		if err := b.s.stream.submit(b.plan.singles[i], tag, b.slots, b.ints, b.floats); err != nil {
+		b.s.tag++ // every submission has a tag of its own
+		if err := b.s.stream.submit(b.plan.singles[i], b.s.tag, b.slots, b.ints, b.floats); err != nil {
 			return err
 		}
 		if err := b.s.stream.sync(); err != nil {
