@@ -175,7 +175,7 @@ static inline void narrow_task(kind of, const random_job *job, int64_t index) {
   const random_job j = *job;
   const int64_t first = index * j.rows_per_task, last = smaller(first + j.rows_per_task, j.rows);
   const int64_t row_blocks = blocks_of(j.cols, 4), blocks = (last - first) * row_blocks;
-  float *y = (float *)(void *)j.y + first * j.cols;
+  float *y = (float *)(void *)j.y + first * j.cols, *const end = (float *)(void *)j.y + last * j.cols;
   int64_t r = first, b = 0;
   for (int64_t done = 0; done < blocks; done += CR_W) {
     uint32_t counter[4][CR_W];
@@ -198,8 +198,13 @@ static inline void narrow_task(kind of, const random_job *job, int64_t index) {
     finish(of, &j, word, v);
     float out[4 * CR_W];
     memcpy(out, v, sizeof out);
-    for (int64_t k = 0; k < n; k++)
-      for (int64_t c = 0; c < width[k]; c++) *y++ = out[4 * k + c];
+    /* whole blocks where there is room: what a row has too much, the next row overwrites */
+    for (int64_t k = 0; k < n; y += width[k++]) {
+      if (end - y >= 4)
+        memcpy(y, out + 4 * k, 16);
+      else
+        memcpy(y, out + 4 * k, (size_t)width[k] * 4);
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 /* resize.c: bilinear resizing of images [B,H,W,C] and its transpose. A coordinate of the result is made of one or two
- * coordinates of the source; the taps of both axes are computed once per run. Pixels are vectors over the channels. */
+ * coordinates of the source; the taps of both axes are computed once per run. Where a pixel fills a vector, vectors run
+ * over its channels; else a whole row is worked on vertically first, and then element by element across. */
 #include "cr.h"
 #include "isa.h"
 #include "vec.h"
@@ -30,12 +31,25 @@ static void make_taps(tap *taps, int64_t size, int64_t n) {
 
 /* Source [images,h,w,c] and result [images,p,q,c] of the resizing; the gradient goes from the result to the source. */
 typedef struct resize_job {
+  const cr_ctx *ctx;
   const float *from;
   float *to;
   const tap *rows, *cols; /* of result rows and columns */
   const int32_t *first;   /* gradient: the first result row that source row h may have a part in */
   int64_t images, h, w, c, p, q, rows_per_task;
 } resize_job;
+
+/* to = a from, or to += a from */
+static inline void scale_row(float *to, const float *from, int64_t n, float a) {
+  for (int64_t k = 0; k < n; k++) to[k] = a * from[k];
+}
+
+static inline void add_row(float *to, const float *from, int64_t n, float a) {
+  const vf w = vf_set(a);
+  int64_t k = 0;
+  for (; k + CR_W <= n; k += CR_W) vf_store(to + k, vf_fma(w, vf_load(from + k), vf_load(to + k)));
+  for (; k < n; k++) to[k] += a * from[k];
+}
 
 /* ---- forward ---- */
 
@@ -44,9 +58,9 @@ static inline vf mix(tap t, vf near, vf far) { return vf_fma(vf_set(t.far), far,
 /* One pixel; below is the distance to the next source row, 0 if that is not to be read. */
 static inline void resize_pixel(float *y, const float *x, int64_t c, tap row, tap col, int64_t below) {
   for (int64_t k = 0; k < c; k += CR_W) {
+    const float *at = x + k;
     const int64_t n = c - k;
     const bool whole = n >= CR_W;
-    const float *at = x + k;
 #define LOAD(p) (whole ? vf_load(p) : vf_load_n(p, n))
     vf v = LOAD(at);
     if (col.far != 0) v = mix(col, v, LOAD(at + c));
@@ -63,49 +77,111 @@ static inline void resize_pixel(float *y, const float *x, int64_t c, tap row, ta
   }
 }
 
+/* A row of pixels of few channels, from the source row that has been made for it. */
+static inline void resize_few(float *restrict y, const float *restrict x, const tap *cols, int64_t q, int64_t c) {
+  for (; q > 0; q--, cols++, y += c) {
+    const float *near = x + cols->at * c, *far = cols->far != 0 ? near + c : near;
+    for (int64_t k = 0; k < c; k++) y[k] = cols->far != 0 ? cols->near * near[k] + cols->far * far[k] : near[k];
+  }
+}
+
+/* With a constant number of channels the inner loop unrolls. */
+#define EACH_FEW(call) \
+  switch (c) {         \
+    case 1:            \
+      call(1);         \
+      break;           \
+    case 2:            \
+      call(2);         \
+      break;           \
+    case 3:            \
+      call(3);         \
+      break;           \
+    case 4:            \
+      call(4);         \
+      break;           \
+    default:           \
+      call(c);         \
+  }
+
+static void resize_across(float *y, const float *x, const tap *cols, int64_t q, int64_t c) {
+#define CALL(n) resize_few(y, x, cols, q, n)
+  EACH_FEW(CALL)
+#undef CALL
+}
+
 static int32_t resize_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
-  (void)worker, (void)err;
+  (void)err;
   const resize_job j = *(const resize_job *)arg;
-  const int64_t to = smaller((index + 1) * j.rows_per_task, j.images * j.p);
+  float *made = (float *)(void *)cr_worker_scratch(j.ctx, worker);
+  const int64_t to = smaller((index + 1) * j.rows_per_task, j.images * j.p), width = j.w * j.c;
   for (int64_t r = index * j.rows_per_task; r < to; r++) {
     const tap row = j.rows[r % j.p];
-    const float *x = j.from + (r / j.p * j.h + row.at) * j.w * j.c;
+    const float *x = j.from + (r / j.p * j.h + row.at) * width;
     float *y = j.to + r * j.q * j.c;
-    const int64_t below = row.far != 0 ? j.w * j.c : 0;
-    for (int64_t q = 0; q < j.q; q++) resize_pixel(y + q * j.c, x + j.cols[q].at * j.c, j.c, row, j.cols[q], below);
+    if (j.c >= CR_W) {
+      const int64_t below = row.far != 0 ? width : 0;
+      for (int64_t q = 0; q < j.q; q++) resize_pixel(y + q * j.c, x + j.cols[q].at * j.c, j.c, row, j.cols[q], below);
+      continue;
+    }
+    if (row.far != 0) {
+      scale_row(made, x, width, row.near);
+      add_row(made, x + width, width, row.far);
+      x = made;
+    }
+    resize_across(y, x, j.cols, j.q, j.c);
   }
   return CREDENCE_OK;
 }
 
 /* ---- gradient ---- */
 
-/* to[k] += weight from[k] */
-static inline void add_pixel(float *to, const float *from, int64_t c, float weight) {
-  const vf w = vf_set(weight);
-  int64_t k = 0;
-  for (; k + CR_W <= c; k += CR_W) vf_store(to + k, vf_fma(w, vf_load(from + k), vf_load(to + k)));
-  if (k < c) vf_store_n(to + k, vf_fma(w, vf_load_n(from + k, c - k), vf_load_n(to + k, c - k)), c - k);
+/* Adds a row of dy, already weighted, to the pixels of dx that it was made of. */
+static inline void add_few(float *restrict dx, const float *restrict dy, const tap *cols, int64_t q, int64_t c) {
+  for (; q > 0; q--, cols++, dy += c) {
+    float *near = dx + cols->at * c, *far = near + c;
+    for (int64_t k = 0; k < c; k++) near[k] += cols->near * dy[k];
+    if (cols->far != 0)
+      for (int64_t k = 0; k < c; k++) far[k] += cols->far * dy[k];
+  }
 }
 
-/* A task owns rows of dx; to each it adds the result rows that were made of it, ascending. */
+static void add_across(float *dx, const float *dy, const tap *cols, int64_t q, int64_t c) {
+  if (c < CR_W) {
+#define CALL(n) add_few(dx, dy, cols, q, n)
+    EACH_FEW(CALL)
+#undef CALL
+    return;
+  }
+  for (; q > 0; q--, cols++, dy += c) {
+    float *near = dx + cols->at * c;
+    add_row(near, dy, c, cols->near);
+    if (cols->far != 0) add_row(near + c, dy, c, cols->far);
+  }
+}
+
+/* A task owns rows of dx. What result rows give to one of them is added up first, ascending. */
 static int32_t gradient_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
-  (void)worker, (void)err;
+  (void)err;
   const resize_job j = *(const resize_job *)arg;
-  const int64_t to = smaller((index + 1) * j.rows_per_task, j.images * j.h);
+  float *sum = (float *)(void *)cr_worker_scratch(j.ctx, worker);
+  const int64_t to = smaller((index + 1) * j.rows_per_task, j.images * j.h), width = j.q * j.c;
   for (int64_t r = index * j.rows_per_task; r < to; r++) {
     const int64_t h = r % j.h;
     float *dx = j.to + r * j.w * j.c;
     memset(dx, 0, (size_t)(j.w * j.c) * sizeof *dx);
+    bool some = false;
     for (int64_t p = j.first[h]; p < j.p && j.rows[p].at <= h; p++) {
       const float weight = j.rows[p].at == h ? j.rows[p].near : j.rows[p].far;
       if (weight == 0) continue;
-      const float *dy = j.from + (r / j.h * j.p + p) * j.q * j.c;
-      for (int64_t q = 0; q < j.q; q++, dy += j.c) {
-        const tap col = j.cols[q];
-        add_pixel(dx + col.at * j.c, dy, j.c, weight * col.near);
-        if (col.far != 0) add_pixel(dx + (col.at + 1) * j.c, dy, j.c, weight * col.far);
-      }
+      const float *dy = j.from + (r / j.h * j.p + p) * width;
+      if (some)
+        add_row(sum, dy, width, weight);
+      else
+        scale_row(sum, dy, width, weight);
+      some = true;
     }
+    if (some) add_across(dx, sum, j.cols, j.q, j.c);
   }
   return CREDENCE_OK;
 }
@@ -126,6 +202,7 @@ static int32_t check_images(const cr_call *call, const char *op, const cr_tensor
   for (int k = 1; k < 3 && fits; k++) fits = s[k] <= INT32_MAX && r[k] <= INT32_MAX;
   if (fits && (s[1] * s[2] > 0 || r[1] * r[2] == 0)) {
     scratch->shared = (size_t)(r[1] + r[2]) * sizeof(tap) + (size_t)s[1] * sizeof(int32_t);
+    scratch->per_thread = (size_t)((source == call->in ? s[2] : r[2]) * s[3]) * sizeof(float);
     return CREDENCE_OK;
   }
   char ss[96], sr[96];
@@ -156,7 +233,8 @@ static int32_t run_images(const cr_call *call, const cr_ctx *ctx, const cr_tenso
     while (p < r[1] && taps[p].at < h - 1) p++;
     first[h] = (int32_t)p;
   }
-  resize_job job = {.from = (const float *)(const void *)call->in[0].data,
+  resize_job job = {.ctx = ctx,
+                    .from = (const float *)(const void *)call->in[0].data,
                     .to = (float *)(void *)call->out[0].data,
                     .rows = taps,
                     .cols = taps + r[1],

@@ -3,7 +3,7 @@
 #include "isa.h"
 #include "widen.h"
 
-enum { TASK_ELEMENTS = 16384, SLAB = 64, SHARES = 32 };
+enum { TASK_ELEMENTS = 16384, SLAB = 64, SHARES = 16 };
 
 static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
