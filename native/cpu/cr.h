@@ -29,11 +29,11 @@ typedef struct cr_pool cr_pool;
 /* What a running op may use besides its tensors. */
 typedef struct cr_ctx {
   cr_pool *pool;
-  int32_t threads;               /* how many threads cr_parallel may use, >= 1 */
-  int32_t blas_panels;           /* 1: the self-test proved the OpenBLAS row-panel rule on this machine */
+  int32_t threads;                /* how many threads cr_parallel may use, >= 1 */
+  int32_t blas_panels;            /* 1: the self-test proved the OpenBLAS row-panel rule on this machine */
   const _Atomic uint64_t *cancel; /* the stream's cancel word */
-  uint64_t tag;                  /* this submission */
-  char *scratch;                 /* 64-byte aligned: check's `shared` bytes, then `per_thread` bytes per thread */
+  uint64_t tag;                   /* this submission */
+  char *scratch;                  /* 64-byte aligned: check's `shared` bytes, then `per_thread` bytes per thread */
   size_t scratch_shared, scratch_per_thread; /* of this op, rounded up to 64 */
 } cr_ctx;
 
