@@ -45,6 +45,10 @@ func triCases(op func(l, x Tensor, transpose bool) Tensor) []Case {
 		{Name: "one matrix for all", Record: func(c *CaseGraph) []Tensor {
 			return f(BroadcastTo(lower(c, 1, 5), Dims(3, 5, 5)), c.Normal(3, 4, 5))
 		}},
+		{Name: "part of a larger matrix", Record: func(c *CaseGraph) []Tensor {
+			l := lower(c, 2, 11)
+			return f(Slice(Slice(l, 1, N(3), N(7)), 2, N(3), N(7)), c.Normal(2, 5, 7))
+		}},
 		{Name: "batch argument", Record: func(c *CaseGraph) []Tensor {
 			n := c.Int("batch", 9, 4)
 			return f(lower(c, 2, 5), c.NormalOf(F32, Shape{N(2), n.Of(1), N(5)}))

@@ -123,7 +123,7 @@ typedef struct nearest {
 } nearest;
 
 static vi lane_numbers(void) {
-  vi v;
+  vi v = {0};
   for (int k = 0; k < CR_W; k++) v[k] = k;
   return v;
 }
@@ -223,7 +223,7 @@ static int32_t run_arg_min(const cr_call *call, const cr_ctx *ctx, credence_erro
     for (int64_t p = 1; p < job.parts; p++)
       if (nearer(best[p], at[p], best[k], at[k])) k = p;
     distance[i] = best[k];
-    index[i] = best[k] == best[k] ? at[k] : 0;
+    index[i] = at[k];
   }
   return CREDENCE_OK;
 }

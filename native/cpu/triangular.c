@@ -146,6 +146,7 @@ static int32_t tri_task(void *arg, int64_t index, int32_t worker, credence_error
     /* element k goes to place first + k * step, reversed for l' */
     int64_t step = transpose ? -LANES : LANES;
     float *first = transpose ? work + (d - 1) * LANES : work;
+    /* lanes without a row compute on zeros, so that what was there cannot be slow (subnormal numbers) */
     if (lanes < LANES) memset(work, 0, (size_t)d * LANES * sizeof *work);
     for (int64_t r = 0; r < lanes; r++)
       for (int64_t k = 0; k < d; k++) first[k * step + r] = ((const float *)(px + r * x->stride[1]))[k];
