@@ -87,6 +87,15 @@ func init() {
 		Bound: func(c *RefCall, eps float64) [][]float64 {
 			return convolutionBound(c, c.In[0], c.Out[0], c.In[1], 1, eps)
 		},
+		Grad: func(c *GradCall) { // linear in x and in dy
+			x, dy, v := c.In(0), c.In(1), c.OutGrad(0)
+			if c.NeedsGrad(0) {
+				c.SetIn(0, record2D(OpConv2dGradInput, dy, v, Tensor{}, x.Shape(), noActivation(c.Ints)))
+			}
+			if c.NeedsGrad(1) {
+				c.SetIn(1, record2D(OpConv2d, x, v, Tensor{}, dy.Shape(), noActivation(c.Ints)))
+			}
+		},
 		Cases: convGradWeightCases,
 	})
 }
