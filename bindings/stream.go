@@ -11,6 +11,8 @@ package bindings
 #cgo noescape crb_plan
 #cgo nocallback crb_stream_submit
 #cgo noescape crb_stream_submit
+#cgo nocallback crb_stream_run
+#cgo noescape crb_stream_run
 #cgo nocallback crb_stream_sync
 #cgo noescape crb_stream_sync
 #cgo nocallback crb_stream_cancel
@@ -133,6 +135,24 @@ func (s *Stream) Submit(p *Plan, tag uint64, slots []Slot, ints []int64, floats 
 		(*C.double)(unsafe.SliceData(floats)), C.uint32_t(len(floats)), s.err.c())
 	if status != 0 {
 		return s.err.failed("stream_submit", int32(status))
+	}
+	return nil
+}
+
+// Run is Submit and then Sync in one native call.
+func (s *Stream) Run(p *Plan, tag uint64, slots []Slot, ints []int64, floats []float64) error {
+	if s.handle == nil {
+		return errClosed("stream_submit", "the stream")
+	}
+	if p == nil || p.handle == nil {
+		return errClosed("stream_submit", "the plan")
+	}
+	status := C.crb_stream_run(s.lib.c(), s.c(), p.c(), C.uint64_t(tag),
+		(*C.crb_slots)(unsafe.Pointer(unsafe.SliceData(slots))), C.uint32_t(len(slots)),
+		(*C.int64_t)(unsafe.SliceData(ints)), C.uint32_t(len(ints)),
+		(*C.double)(unsafe.SliceData(floats)), C.uint32_t(len(floats)), s.err.c())
+	if status != 0 {
+		return s.err.failed("stream_run", int32(status))
 	}
 	return nil
 }

@@ -61,6 +61,9 @@ func (d *Device) OpenStream() (*Stream, error) { return nil, errStub("stream_ope
 // Close does nothing in a build without cgo.
 func (s *Stream) Close() {}
 
+// Run fails in a build without cgo.
+func (s *Stream) Run(*Plan, uint64, []Slot, []int64, []float64) error { return errStub("stream_run") }
+
 // Submit fails in a build without cgo.
 func (s *Stream) Submit(*Plan, uint64, []Slot, []int64, []float64) error {
 	return errStub("stream_submit")

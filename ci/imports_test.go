@@ -26,12 +26,11 @@ var mayImport = map[string][]string{
 	"native":   {}, // headers, a Go package only so that vendoring copies them
 	"bindings": {"native"},
 	"ops":      {},
-	"runtime":  {"bindings", "ops", "internal"},
-	"models":   {"ops", "runtime", "internal"},
-	"ffi":      {"models", "runtime", "internal"},
-	"cmd":      {"models", "runtime", "internal"},
+	"runtime":  {"bindings", "ops"},
+	"models":   {"ops", "runtime"},
+	"ffi":      {"models", "runtime"},
+	"cmd":      {"models", "runtime"},
 	"ci":       {},
-	"internal": {}, // helpers for the repository's own tests
 }
 
 // onlyIn lists packages that one package alone may import.

@@ -30,8 +30,8 @@ type devicePlan interface{ close() }
 
 // A stream runs submissions one after the other. All but cancel are called by one goroutine at a time.
 type stream interface {
-	submit(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error
-	sync() error
+	// run submits a plan and waits for it.
+	run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error
 	// cancel stops the submission with that tag and no other; any goroutine may call it.
 	cancel(tag uint64)
 	write(dst buffer, offset int64, src []byte) error

@@ -88,16 +88,16 @@ type faultyStream struct {
 	f *Faults
 }
 
-func (s *faultyStream) submit(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
+func (s *faultyStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
 	n := s.f.submits.Add(1)
 	if s.f.FailSubmit > 0 && n >= s.f.FailSubmit {
 		return newError("run", ErrDeviceLost, fmt.Sprintf("injected at submission %d", n))
 	}
 	cut, ok := p.(*cutPlan)
 	if !ok {
-		return s.stream.submit(p, tag, slots, ints, floats)
+		return s.stream.run(p, tag, slots, ints, floats)
 	}
-	if err := s.stream.submit(cut.devicePlan, tag, slots, ints, floats); err != nil || cut.whole {
+	if err := s.stream.run(cut.devicePlan, tag, slots, ints, floats); err != nil || cut.whole {
 		return err
 	}
 	return newError("run", ErrCancelled, "injected")

@@ -50,7 +50,7 @@ type goStream struct {
 
 var errStop = errors.New("cancelled")
 
-func (s *goStream) submit(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
+func (s *goStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
 	s.memory = s.memory[:0]
 	for _, x := range slots {
 		s.memory = append(s.memory, x.b.host())
@@ -71,7 +71,6 @@ func (s *goStream) submit(p devicePlan, tag uint64, slots []slot, ints []int64, 
 	}
 }
 
-func (s *goStream) sync() error       { return nil }
 func (s *goStream) cancel(tag uint64) { s.cancelled.Store(tag) }
 func (s *goStream) close()            {}
 

@@ -2,22 +2,19 @@ package runtime
 
 import (
 	"os"
-	"path/filepath"
-	goruntime "runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/credence-ml/credence/runtime/testenv"
 )
 
-// buildLib is <module>/build/lib, where ci/test puts the backends.
-func buildLib() string {
-	_, file, _, _ := goruntime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "build", "lib")
-}
+// buildLib is where ci/test puts the backends.
+func buildLib() string { return testenv.BackendDir() }
 
-// nativeAvailable reports whether the CPU backend was built. CREDENCE_REQUIRE_NATIVE, set by ci/test, makes its absence
-// an error, so that no test is skipped by accident.
+// nativeAvailable reports whether the CPU backend was built. CREDENCE_TEST_REQUIRE_NATIVE, set by ci/test, makes its
+// absence an error, so that no test is skipped by accident.
 func nativeAvailable() bool {
 	r, err := Survey(WithBackendDir(buildLib()))
 	if err == nil {

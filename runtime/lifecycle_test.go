@@ -417,8 +417,8 @@ func (w wrongDevice) openStream() (stream, error) {
 
 type wrongStream struct{ stream }
 
-func (w wrongStream) submit(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
-	if err := w.stream.submit(p, tag, slots, ints, floats); err != nil {
+func (w wrongStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
+	if err := w.stream.run(p, tag, slots, ints, floats); err != nil {
 		return err
 	}
 	out := p.(goPlan).p.Ops[0].Out[0]

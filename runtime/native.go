@@ -94,20 +94,13 @@ type nativeStream struct {
 	slots []bindings.Slot
 }
 
-func (s *nativeStream) submit(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
+func (s *nativeStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
 	s.slots = s.slots[:0]
 	for _, x := range slots {
 		b := x.b.(*nativeBuffer)
 		s.slots = append(s.slots, bindings.Slot{Buffer: b.b.Pointer(), Size: uint64(b.bytes)})
 	}
-	if err := s.s.Submit(p.(*nativePlan).p, tag, s.slots, ints, floats); err != nil {
-		return fromNative("run", err)
-	}
-	return nil
-}
-
-func (s *nativeStream) sync() error {
-	if err := s.s.Sync(); err != nil {
+	if err := s.s.Run(p.(*nativePlan).p, tag, s.slots, ints, floats); err != nil {
 		return fromNative("run", err)
 	}
 	return nil
@@ -124,7 +117,7 @@ func (s *nativeStream) write(dst buffer, offset int64, src []byte) error {
 	if err := s.s.Write(b.b, uint64(offset), src); err != nil {
 		return fromNative("write", err)
 	}
-	return s.sync()
+	return nil
 }
 
 func (s *nativeStream) read(dst []byte, src buffer, offset int64) error {
@@ -135,7 +128,7 @@ func (s *nativeStream) read(dst []byte, src buffer, offset int64) error {
 	if err := s.s.Read(dst, b.b, uint64(offset)); err != nil {
 		return fromNative("read", err)
 	}
-	return s.sync()
+	return nil
 }
 
 // tablesOf writes a program as the flat tables of credence_plan_desc.

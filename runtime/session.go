@@ -295,10 +295,7 @@ func (b *Binding) run(ctx context.Context) error {
 	if b.plan.singles != nil {
 		err = b.runValidated(ctx)
 	} else {
-		err = s.stream.submit(b.plan.native, s.tag, b.slots, b.ints, b.floats)
-		if err == nil {
-			err = s.stream.sync()
-		}
+		err = s.stream.run(b.plan.native, s.tag, b.slots, b.ints, b.floats)
 	}
 	if watched {
 		s.watcher.end()

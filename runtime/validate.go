@@ -43,10 +43,7 @@ func (b *Binding) runValidated(ctx context.Context) error {
 			return newError("validate", ErrInternal, err.Error())
 		}
 		b.s.tag++ // every submission has a tag of its own
-		if err := b.s.stream.submit(b.plan.singles[i], b.s.tag, b.slots, b.ints, b.floats); err != nil {
-			return err
-		}
-		if err := b.s.stream.sync(); err != nil {
+		if err := b.s.stream.run(b.plan.singles[i], b.s.tag, b.slots, b.ints, b.floats); err != nil {
 			return err
 		}
 		if memory, err = b.snapshot(op); err != nil {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sort"
 
-	"gonum.org/v1/gonum/mathext"
-
 	"github.com/credence-ml/credence/models/data"
 )
 
@@ -48,18 +46,14 @@ func (m *Model) Calibrate(ctx context.Context, held *data.Images, progress func(
 		return err
 	}
 	defer p.Close()
-	size := m.inputSize()
-	var all []Prediction
-	for at := 0; at < held.N; at += encodeBatch {
-		n := min(encodeBatch, held.N-at)
-		batch, err := p.Predict(ctx, held.Pixels[at*size:(at+n)*size])
-		if err != nil {
-			return err
+	done := 0
+	all, err := p.all(ctx, held, func(n int) {
+		if done += n; progress != nil {
+			progress(done)
 		}
-		all = append(all, batch...)
-		if progress != nil {
-			progress(at + n)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	calibration, err := newCalibration(&m.Config, all)
 	if err != nil {
@@ -184,14 +178,6 @@ func (p *Prediction) compete(s *scratch) bool {
 		p.Competing = append(p.Competing, class)
 	}
 	return len(p.Competing) > 0
-}
-
-// chiSquareTail is the probability that a chi-square variable of d degrees of freedom exceeds x.
-func chiSquareTail(x float64, d int) float64 {
-	if !(x >= 0) {
-		return math.NaN()
-	}
-	return mathext.GammaIncRegComp(float64(d)/2, x/2)
 }
 
 // check proves that a calibration read from a file fits the configuration.

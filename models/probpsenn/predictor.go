@@ -17,6 +17,7 @@ type PredictorOptions struct {
 	Samples  int // S; 0: that of the configuration
 	// LabelsOnly leaves out the densities, the decoder and with them percentiles and verdict.
 	LabelsOnly bool
+	Overlap    bool             // also compute Scores.ExplanationOverlap, a tenth of a millisecond or so per input
 	Session    *runtime.Session // nil: one of its own
 }
 
@@ -31,9 +32,9 @@ type Predictor struct {
 	derived *runtime.Memory
 	binding *runtime.Binding
 
-	batch                                              ops.IntArg
-	input                                              ops.Tensor
-	latent, probability, distance, mahalanobis, error_ ops.Tensor
+	batch                                                ops.IntArg
+	input                                                ops.Tensor
+	latent, probability, distance, mahalanobis, residual ops.Tensor
 
 	z, p, d, q, e []float32 // one submission's outputs
 	scratch       scratch
@@ -121,8 +122,8 @@ func (p *Predictor) open(session *runtime.Session, d *derived) error {
 		g.Output(p.mahalanobis)
 		if m.hasDecoder() {
 			difference := ops.Reshape(ops.Sub(sized, m.encoder.decode(b, p.latent)), p.batch.Of(1), ops.N(-1))
-			p.error_ = ops.Mean(ops.Square(difference), 1)
-			g.Output(p.error_)
+			p.residual = ops.Mean(ops.Square(difference), 1)
+			g.Output(p.residual)
 		}
 	}
 	var err error
@@ -135,7 +136,7 @@ func (p *Predictor) open(session *runtime.Session, d *derived) error {
 	n, s := p.o.MaxBatch, p.samples
 	p.z, p.d, p.p = make([]float32, n*c.Latent), make([]float32, n*s*c.prototypes()), make([]float32, n*s*c.Classes)
 	p.q, p.e = make([]float32, n*c.prototypes()*c.components()), make([]float32, n)
-	p.scratch.grow(c, s)
+	p.scratch.grow(c, s, p.o.Overlap)
 	return nil
 }
 
@@ -208,8 +209,8 @@ func (p *Predictor) forward(ctx context.Context, x []float32, n int) error {
 			return err
 		}
 	}
-	if p.error_.Valid() {
-		return b.Read(p.error_, p.e[:n])
+	if p.residual.Valid() {
+		return b.Read(p.residual, p.e[:n])
 	}
 	return nil
 }

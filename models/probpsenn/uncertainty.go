@@ -3,6 +3,8 @@ package probpsenn
 import (
 	"math"
 	"slices"
+
+	"github.com/credence-ml/credence/models/metrics"
 )
 
 // logFloor is inside every logarithm of the uncertainty measures, as in the original (section 2).
@@ -36,6 +38,9 @@ type Scores struct {
 	// percentile among held-out inputs of that predicted class (section 2, "epistemic").
 	Distance              float64 `json:"distance"`
 	ExplanationPercentile float64 `json:"explanation_percentile"`
+	// ExplanationOverlap is the largest overlap of the distances from the predicted class's prototype samples with those
+	// from another class's (section 2, "aleatoric"): near 1, two classes explain the input equally well. NaN unless asked for.
+	ExplanationOverlap float64 `json:"explanation_overlap"`
 	// Mahalanobis is |L^-1 (z - mu)|^2 under the predicted class, ChiSquare the probability that a draw of the class
 	// exceeds it if latent vectors were Gaussian.
 	Mahalanobis float64 `json:"mahalanobis"`
@@ -62,9 +67,25 @@ const (
 )
 
 // scratch is a predictor's working memory.
-type scratch struct{ order []int }
+type scratch struct {
+	order   []int
+	samples [][]float64 // distances by class
+	overlap *metrics.Overlapper
+}
 
-func (s *scratch) grow(c *Config, _ int) { s.order = make([]int, c.Classes) }
+// overlapPoints is the grid of the overlap integral.
+const overlapPoints = 512
+
+func (s *scratch) grow(c *Config, samples int, overlap bool) {
+	s.order = make([]int, c.Classes)
+	if overlap {
+		s.overlap = metrics.NewOverlapper(overlapPoints)
+		s.samples = make([][]float64, c.Classes)
+		for i := range s.samples {
+			s.samples[i] = make([]float64, 0, samples*c.PerClass)
+		}
+	}
+}
 
 // fill computes the prediction of row i of the last submission.
 func (p *Predictor) fill(out *Prediction, i int) {
@@ -89,7 +110,7 @@ func (p *Predictor) fill(out *Prediction, i int) {
 	}
 	out.Probability = out.Probabilities[out.Label]
 	out.Scores = Scores{Distance: math.Inf(1), Mahalanobis: math.NaN(), Reconstruction: math.NaN(), ChiSquare: math.NaN(),
-		ExplanationPercentile: math.NaN(), Combined: math.NaN(), Unfamiliarity: math.NaN(), Ambiguity: math.NaN()}
+		ExplanationPercentile: math.NaN(), ExplanationOverlap: math.NaN(), Combined: math.NaN(), Unfamiliarity: math.NaN(), Ambiguity: math.NaN()}
 	first := out.Label * c.PerClass
 	for _, d := range out.Distances[first : first+c.PerClass] {
 		out.Scores.Distance = math.Min(out.Scores.Distance, d)
@@ -98,15 +119,38 @@ func (p *Predictor) fill(out *Prediction, i int) {
 		m := c.components()
 		q := p.q[i*k*m : (i+1)*k*m]
 		out.Scores.Mahalanobis = float64(slices.Min(q[first*m : (first+c.PerClass)*m]))
-		out.Scores.ChiSquare = chiSquareTail(out.Scores.Mahalanobis, c.Latent)
+		out.Scores.ChiSquare = metrics.ChiSquareSurvival(out.Scores.Mahalanobis, float64(c.Latent))
 	}
-	if p.error_.Valid() {
+	if p.residual.Valid() {
 		out.Scores.Reconstruction = float64(p.e[i])
+	}
+	if p.scratch.overlap != nil && s > 1 {
+		out.Scores.ExplanationOverlap = p.overlap(i, out.Label)
 	}
 	out.Verdict, out.Reason, out.Competing = Uncertain, "the model is not calibrated", out.Competing[:0]
 	if p.m.Calibration != nil && !p.o.LabelsOnly {
 		p.m.Calibration.judge(out, &p.scratch)
 	}
+}
+
+// overlap is the explanation overlap of row i, whose predicted class is given.
+func (p *Predictor) overlap(i, label int) float64 {
+	c, s := &p.m.Config, p.samples
+	k := c.prototypes()
+	for class := range p.scratch.samples {
+		p.scratch.samples[class] = p.scratch.samples[class][:0]
+	}
+	for j := range s {
+		for l, v := range p.d[(i*s+j)*k : (i*s+j+1)*k] {
+			class := l / c.PerClass
+			p.scratch.samples[class] = append(p.scratch.samples[class], float64(v))
+		}
+	}
+	v, _, err := p.scratch.overlap.Max(p.scratch.samples, label)
+	if err != nil {
+		return math.NaN() // distances that are not numbers
+	}
+	return v
 }
 
 // summarize averages the class probabilities of all prototype samples [S x C] into mean, and gives the entropy of that

@@ -1,0 +1,38 @@
+// Package testenv tells the module's own tests where the native backends were built. It imports nothing of the module,
+// so that tests inside any package may use it:
+//
+//	rt, err := runtime.Open(runtime.WithBackendDir(testenv.BackendDir()))
+package testenv
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// Root is the directory of the module, found from where this file was compiled, never from the working directory.
+func Root() string {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) { // -trimpath leaves no directory in it
+		panic("testenv: the tests of this module cannot run when built with -trimpath")
+	}
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// BackendDir is where the build leaves the backends: <module>/build/lib.
+func BackendDir() string { return filepath.Join(Root(), "build", "lib") }
+
+// NeedBackend skips a test if the backend, for example "cpu", was not built. Where CREDENCE_TEST_REQUIRE_NATIVE is set,
+// as in CI, it fails the test instead, so that none is skipped by accident.
+func NeedBackend(t testing.TB, name string) {
+	t.Helper()
+	path := filepath.Join(BackendDir(), "libcredence_"+name+".so")
+	if _, err := os.Stat(path); err == nil {
+		return
+	}
+	if os.Getenv("CREDENCE_TEST_REQUIRE_NATIVE") != "" {
+		t.Fatalf("the %s backend is required and was not built: %s is missing", name, path)
+	}
+	t.Skipf("the %s backend was not built (cmake -S . -B build -G Ninja && cmake --build build)", name)
+}
