@@ -37,6 +37,15 @@ func MatMul(a, b Tensor, o MatMulOptions) Tensor {
 	if len(a.Shape()) < 2 || len(b.Shape()) < 2 {
 		return g.failf("matmul: a is %v, b is %v: both need at least two axes", a, b)
 	}
+	if o.Alpha == 0 {
+		o.Alpha = 1
+	}
+	a, o.TransposeA = untransposed(a, o.TransposeA)
+	b, o.TransposeB = untransposed(b, o.TransposeB)
+	if rows, ok := joinRows(a, b, o); ok { // one product instead of a batch with the same b: so is its gradient
+		y := MatMul(rows, b, o)
+		return Reshape(y, append(a.Shape()[:len(a.Shape())-1].clone(), y.Dim(-1))...)
+	}
 	lead := func(t Tensor) Shape { return t.Shape()[:len(t.Shape())-2] }
 	batch, err := g.broadcastShape(lead(a), lead(b))
 	if err != nil {
@@ -45,12 +54,38 @@ func MatMul(a, b Tensor, o MatMulOptions) Tensor {
 	repeat := func(t Tensor) Tensor {
 		return BroadcastTo(t, append(batch.clone(), t.Shape()[len(t.Shape())-2:]...))
 	}
-	if o.Alpha == 0 {
-		o.Alpha = 1
-	}
 	flag := func(b bool) Int { return N(int64(indicator(b))) }
 	return record(OpMatmul, g, []Tensor{repeat(a), repeat(b), o.Bias}, nil,
 		[]Int{flag(o.TransposeA), flag(o.TransposeB), N(int64(o.Activation.Kind))}, []Float{V(o.Alpha), V(o.Activation.P)})[0]
+}
+
+// untransposed turns a transposed view back and the flag with it: the operation wants the elements of a row side by side,
+// and would have to copy the view otherwise.
+func untransposed(t Tensor, transposed bool) (Tensor, bool) {
+	v := t.g.t(t)
+	last, size := len(v.shape)-1, v.dtype.BlockBytes()
+	if v.dtype.Block() > 1 || v.strides[last] == size || v.strides[last-1] != size || v.shape[last] == N(1) {
+		return t, transposed
+	}
+	return Transpose(t), !transposed
+}
+
+// joinRows views a batch a [..., M, K] as one matrix where b is one.
+func joinRows(a, b Tensor, o MatMulOptions) (Tensor, bool) {
+	s := a.Shape()
+	if len(s) < 3 || len(b.Shape()) != 2 || o.TransposeA || !a.g.dense(a.g.t(a)) {
+		return a, false
+	}
+	for _, d := range append(s[1:].clone(), b.Shape()...) {
+		if !d.Const() {
+			return a, false
+		}
+	}
+	rows, err := s[:len(s)-1].Count()
+	if err != nil || rows == N(0) || s[len(s)-1] == N(0) {
+		return a, false
+	}
+	return Reshape(a, rows, s[len(s)-1]), true
 }
 
 // matMulSizes are M, K and N by the operands' shapes; K of a and of b.
