@@ -10,15 +10,18 @@ sources() {
   find . \( -path './.*' -o -path './build*' \) -prune -o -type f \( "${names[@]:1}" \) -print0
 }
 
-# none TEXT COMMAND...: fails where the command prints anything, and says what that means.
+# none MEANING COMMAND...: fails where the command prints anything, and says what that means.
 none() {
   local meaning=$1 found
   shift
   found=$("$@")
-  [[ -z $found ]] && return
+  if [[ -z $found ]]; then return; fi
   printf '%s\n%s\n' "$found" "$meaning"
   return 1
 }
+
+# matching ARGUMENT...: grep, for which finding nothing is no failure.
+matching() { grep "$@" || [[ $? -eq 1 ]]; }
 
 gofmt_list() { sources '*.go' | xargs -0 gofmt -l; }
 
@@ -64,19 +67,23 @@ same_lines() {
 # undefined_of LIBRARY: what it wants from other libraries, one name per line, versions cut off.
 undefined_of() { nm -D --undefined-only "$1" | awk '{ sub(/@.*/, "", $2); print $2 }' | sort; }
 
-# only_allowed LIBRARY: every undefined symbol must match a pattern of ci/undefined-symbols.txt. A kernel that starts to
-# print, to end the process or to read the environment shows here.
-only_allowed() {
-  none "$1 uses these symbols, which ci/undefined-symbols.txt does not allow." \
-    grep -vxEf <(sed -E 's/ *#.*//; /^$/d' ci/undefined-symbols.txt) <(undefined_of "$1") || return 1
+# check_undefined LIBRARY FILE...: every undefined symbol of the library must match a pattern of the files.
+check_undefined() {
+  local library=$1
+  shift
+  undefined_of "$library" >"$logs/undefined"
+  [[ -s $logs/undefined ]]
+  none "$library uses these symbols, which $1 does not allow." \
+    matching -vxE -f <(sed -E 's/ *#.*//; /^$/d' "$@") "$logs/undefined"
 }
 
+# A kernel that starts to print, to end the process or to read the environment shows here. (That a backend exports one
+# function is a test of CTest.)
 check_backend_symbols() {
-  local library
-  for library in build/lib/libcredence_*.so; do
-    same_lines credence_backend_entry "$(functions_of "$library")" "exports of $library"
-    only_allowed "$library"
-  done
+  check_undefined build/lib/libcredence_cpu.so ci/undefined-symbols.txt
+  grep -q 'without nvcc' build/lib/libcredence_cuda.so ||
+    skip "checked the CPU backend only: the CUDA backend contains NVIDIA's runtime, which has habits of its own"
+  check_undefined build/lib/libcredence_cuda.so ci/undefined-symbols.txt ci/undefined-symbols-cuda.txt
 }
 
 # The C library is built and installed in a build tree of its own, as a packager would.
@@ -116,13 +123,23 @@ check_client_python() {
   for device in $(client_devices); do python3 ffi/test/client.py "$prefix/lib/libcredence.so" "$device"; done
 }
 
-# check_sanitizer SANITIZERS CTEST-ARGUMENT...
-check_sanitizer() {
-  local directory=build/sanitize-${1//,/-}
-  configure "$directory" -DCREDENCE_SANITIZE="$1" -DCREDENCE_FAULTS=ON -DCREDENCE_CUDA=OFF
-  cmake --build "$directory"
-  shift
-  run_ctest "$directory" "$@"
+# configure_sanitized DIRECTORY SANITIZERS: little optimisation, which keeps reports readable and the build short.
+configure_sanitized() {
+  configure "$1" -DCREDENCE_SANITIZE="$2" -DCMAKE_C_FLAGS_RELEASE="-O1 -g1" -DCREDENCE_FAULTS=ON -DCREDENCE_CUDA=OFF
+}
+
+check_memory() {
+  local directory=build/sanitize-memory
+  configure_sanitized $directory address,undefined
+  cmake --build $directory
+  run_ctest $directory
+}
+
+check_threads() {
+  local directory=build/sanitize-threads
+  configure_sanitized $directory thread
+  cmake --build $directory --target pool_test stream_test
+  run_ctest $directory -R '^(pool|stream)$'
 }
 
 check_arm64_go() {
@@ -130,12 +147,34 @@ check_arm64_go() {
   GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/credence
 }
 
+# The objects only: linking would need an arm64 OpenBLAS.
 check_arm64_native() {
   have aarch64-linux-gnu-gcc || skip "no aarch64-linux-gnu-gcc"
-  local file
-  for file in native/cpu/*.c; do
-    aarch64-linux-gnu-gcc -std=c11 -O1 -Wall -Wextra -Werror -DCR_ISA=generic -fsyntax-only -Inative/include "$file"
+  local directory=build/arm64 objects
+  configure $directory -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCREDENCE_WERROR=ON \
+    -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc -DCREDENCE_CUDA=OFF -DCREDENCE_TESTS=OFF
+  mapfile -t objects < <(ninja -C $directory -t targets all | sed -n 's/: C_COMPILER.*//p')
+  ((${#objects[@]} > 20))
+  ninja -C $directory "${objects[@]}"
+}
+
+# Every variable that the runtime knows stands in README's table, and no other.
+check_readme() {
+  build/credence env --json | grep -oE '"name": *"[A-Z_]+"' | grep -oE 'CREDENCE_[A-Z_]+' | sort >"$logs/variables"
+  [[ -s $logs/variables ]]
+  diff -u --label README.md --label "credence env" <(grep -oE '^. .CREDENCE_[A-Z_]+. ' README.md | grep -oE 'CREDENCE_[A-Z_]+' | sort) "$logs/variables"
+}
+
+# fuzz_each TIME: every fuzz test of the repository for that long.
+fuzz_each() {
+  local package target found=0
+  for package in $(go list ./...); do
+    for target in $(go test -list '^Fuzz' "$package" | matching '^Fuzz'); do
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$package"
+      found=$((found + 1))
+    done
   done
+  say "$found fuzz tests"
 }
 
 check_example() { cd examples/service && go vet ./... && go test ./...; }
