@@ -35,6 +35,8 @@ typedef struct cr_cascade {
   vf part[48];
 } cr_cascade;
 
+static inline void cr_cascade_start(cr_cascade *c) { c->count = 0; } /* an initialiser would clear all of part */
+
 static inline __attribute__((always_inline)) void cr_cascade_push(cr_cascade *c, cr_join join, vf v) {
   int32_t k = 0;
   for (uint64_t n = c->count; n & 1; n >>= 1) v = cr_joined(join, c->part[k++], v);

@@ -6,7 +6,13 @@
 
 #define TASK 65536 /* elements of a task, about */
 #define BLOCK 256  /* elements converted at a time */
-#define TILE 64    /* transposed copies go in tiles of TILE x 4 TILE */
+#define STREAM                                                                                           \
+  (16 << 20) /* bytes: results this large bypass the caches; measured 1.5 to 1.8 times as fast at 128 MB \
+              */
+/* Transposed copies go in narrow tiles: as many rows of the source as the processor follows, far along each. */
+#define TILE_COLUMNS 16
+#define TILE_ROWS 256
+#define TILE_ROWS_STREAM 1024
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -14,21 +20,24 @@ static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /* ---- values ---- */
 
 /* Nearest even, saturating; NaN is 0. */
-static int64_t to_integer(double v, double lo, double hi) {
-  double r = rint(v);
-  if (r != r) return 0;
-  if (r <= lo) return lo == -0x1p63 ? INT64_MIN : (int64_t)lo;
-  if (r >= hi) return hi == 0x1p63 ? INT64_MAX : (int64_t)hi;
-  return (int64_t)r;
+static double clamped(double v, double lo, double hi) {
+  double r = v == v ? v : 0;
+  r = r < lo ? lo : r;
+  return rint(r > hi ? hi : r);
+}
+
+static int64_t to_int64(double v) {
+  double r = clamped(v, -0x1p63, 0x1p63);
+  return r == 0x1p63 ? INT64_MAX : (int64_t)r;
 }
 
 /* n <= BLOCK elements, step bytes apart, as doubles. */
-#define WIDEN(TYPE)                             \
-  for (int64_t k = 0; k < n; k++, at += step) { \
-    TYPE v;                                     \
-    memcpy(&v, at, sizeof v);                   \
-    to[k] = (double)v;                          \
-  }
+#define WIDEN(TYPE)                                                        \
+  if (step == (int64_t)sizeof(TYPE)) {                                     \
+    for (int64_t k = 0; k < n; k++) to[k] = (double)((const TYPE *)at)[k]; \
+    return;                                                                \
+  }                                                                        \
+  for (int64_t k = 0; k < n; k++, at += step) to[k] = (double)*(const TYPE *)at;
 static void widen(int32_t dtype, const char *at, int64_t step, double *to, int64_t n) {
   switch (dtype) {
     case CREDENCE_F32:
@@ -58,11 +67,12 @@ static void widen(int32_t dtype, const char *at, int64_t step, double *to, int64
 
 /* n <= BLOCK doubles to elements that lie step bytes apart. Floating types narrower than double are rounded to float
  * first. */
-#define NARROW(TYPE, VALUE)                     \
-  for (int64_t k = 0; k < n; k++, at += step) { \
-    TYPE v = (TYPE)(VALUE);                     \
-    memcpy(at, &v, sizeof v);                   \
-  }
+#define NARROW(TYPE, VALUE)                                          \
+  if (step == (int64_t)sizeof(TYPE)) {                               \
+    for (int64_t k = 0; k < n; k++) ((TYPE *)at)[k] = (TYPE)(VALUE); \
+    return;                                                          \
+  }                                                                  \
+  for (int64_t k = 0; k < n; k++, at += step) *(TYPE *)at = (TYPE)(VALUE);
 static void narrow(int32_t dtype, const double *from, char *at, int64_t step, int64_t n) {
   switch (dtype) {
     case CREDENCE_F32:
@@ -72,13 +82,13 @@ static void narrow(int32_t dtype, const double *from, char *at, int64_t step, in
       NARROW(double, from[k])
       return;
     case CREDENCE_I32:
-      NARROW(int32_t, to_integer(from[k], INT32_MIN, INT32_MAX))
+      NARROW(int32_t, clamped(from[k], INT32_MIN, INT32_MAX))
       return;
     case CREDENCE_I64:
-      NARROW(int64_t, to_integer(from[k], -0x1p63, 0x1p63))
+      NARROW(int64_t, to_int64(from[k]))
       return;
     case CREDENCE_U8:
-      NARROW(uint8_t, to_integer(from[k], 0, 255))
+      NARROW(uint8_t, clamped(from[k], 0, 255))
       return;
     default: { /* F16, BF16 */
       uint16_t raw[BLOCK];
@@ -98,6 +108,8 @@ typedef struct work {
   int32_t to_type, from_type;
   int64_t size; /* of an element, where nothing is converted */
   int64_t total, chunk;
+  bool stream;
+  int64_t tile_rows;
   cr_nest nest;   /* tensor 0 is written, tensor 1 read */
   int32_t turned; /* transposed copy: the axis along which the source is contiguous */
   char pattern[8];
@@ -153,19 +165,38 @@ static void move_row(char *to, int64_t to_step, const char *from, int64_t from_s
   }
 }
 
+/* Bytes up to an address that can be streamed to, at most n. */
+static int64_t head_of(const char *to, int64_t n) { return least((int64_t)(-(uintptr_t)to % (4 * CR_W)), n); }
+
+static void stream_row(char *to, const char *from, int64_t bytes) {
+  int64_t k = head_of(to, bytes);
+  memcpy(to, from, (size_t)k);
+  for (vf v; k + 4 * CR_W <= bytes; k += 4 * CR_W) {
+    memcpy(&v, from + k, sizeof v);
+    vf_stream((float *)(to + k), v);
+  }
+  memcpy(to + k, from + k, (size_t)(bytes - k));
+}
+
 static int32_t move_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
   (void)worker, (void)err;
   const work *w = arg;
   const cr_nest *nest = &w->nest;
+  const int64_t to_step = nest->step[0][0], from_step = nest->step[1][0];
+  const bool stream = w->stream && to_step == w->size && from_step == w->size;
   int64_t start = index * w->chunk, end = least(start + w->chunk, w->total);
   cr_nest_at at;
   cr_nest_seek(nest, 2, start, &at);
   while (start < end) {
     int64_t n = least(nest->dim[0] - at.index[0], end - start);
-    move_row(w->to + at.offset[0], nest->step[0][0], w->from + at.offset[1], nest->step[1][0], w->size, n);
+    if (stream)
+      stream_row(w->to + at.offset[0], w->from + at.offset[1], n * w->size);
+    else
+      move_row(w->to + at.offset[0], to_step, w->from + at.offset[1], from_step, w->size, n);
     start += n;
     cr_nest_advance(nest, 2, n, &at);
   }
+  if (stream) vf_stream_end();
   return CREDENCE_OK;
 }
 
@@ -173,22 +204,27 @@ static int32_t move_task(void *arg, int64_t index, int32_t worker, credence_erro
  * source. */
 static void turn_tile(const work *w, char *to, const char *from, int64_t rows, int64_t columns) {
   const int64_t to_step = w->nest.step[0][w->turned], from_step = w->nest.step[1][0];
+  const bool stream = w->stream && ((uintptr_t)to | (uintptr_t)to_step) % (4 * CR_W) == 0;
   int64_t r = 0;
   for (; w->size == 4 && r + CR_W <= rows; r += CR_W) {
     int64_t c = 0;
-    for (; c + CR_W <= columns; c += CR_W) {
+    for (; c + CR_W <= columns; c += CR_W) { /* all of a cache line of the result */
       vf v[CR_W];
       for (int32_t k = 0; k < CR_W; k++) v[k] = vf_load((const float *)(from + (c + k) * from_step + 4 * r));
       cr_turn(v);
-      for (int32_t k = 0; k < CR_W; k++) vf_store((float *)(to + (r + k) * to_step + 4 * c), v[k]);
+      char *y = to + r * to_step + 4 * c;
+      for (int32_t k = 0; k < CR_W; k++, y += to_step) {
+        if (stream)
+          vf_stream((float *)y, v[k]);
+        else
+          vf_store((float *)y, v[k]);
+      }
     }
     for (int32_t k = 0; k < CR_W; k++)
       move_row(to + (r + k) * to_step + 4 * c, 4, from + c * from_step + 4 * (r + k), from_step, 4, columns - c);
   }
-  for (int64_t c = 0; c < columns; c += CR_W) /* narrow, so that the lines that are read stay near */
-    for (int64_t k = r; k < rows; k++)
-      move_row(to + k * to_step + c * w->size, w->size, from + c * from_step + k * w->size, from_step, w->size,
-               least(columns - c, CR_W));
+  for (; r < rows; r++) move_row(to + r * to_step, w->size, from + r * w->size, from_step, w->size, columns);
+  if (stream) vf_stream_end();
 }
 
 static int32_t turn_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
@@ -196,10 +232,10 @@ static int32_t turn_task(void *arg, int64_t index, int32_t worker, credence_erro
   const work *w = arg;
   const cr_nest *nest = &w->nest;
   const int64_t columns = nest->dim[0], rows = nest->dim[w->turned];
-  int64_t c = index % ceil_div(columns, 4 * TILE) * 4 * TILE;
-  index /= ceil_div(columns, 4 * TILE);
-  int64_t r = index % ceil_div(rows, TILE) * TILE;
-  index /= ceil_div(rows, TILE);
+  int64_t c = index % ceil_div(columns, TILE_COLUMNS) * TILE_COLUMNS;
+  index /= ceil_div(columns, TILE_COLUMNS);
+  int64_t r = index % ceil_div(rows, w->tile_rows) * w->tile_rows;
+  index /= ceil_div(rows, w->tile_rows);
   char *to = w->to + c * nest->step[0][0] + r * nest->step[0][w->turned];
   const char *from = w->from + c * nest->step[1][0] + r * nest->step[1][w->turned];
   for (int32_t k = 1; k < nest->axes; k++) {
@@ -209,18 +245,20 @@ static int32_t turn_task(void *arg, int64_t index, int32_t worker, credence_erro
     to += i * nest->step[0][k];
     from += i * nest->step[1][k];
   }
-  turn_tile(w, to, from, least(rows - r, TILE), least(columns - c, 4 * TILE));
+  turn_tile(w, to, from, least(rows - r, w->tile_rows), least(columns - c, TILE_COLUMNS));
   return CREDENCE_OK;
 }
 
 static int32_t move(work *w, const cr_ctx *ctx, credence_error *err) {
   const cr_nest *nest = &w->nest;
   w->size = (int64_t)cr_dtype_size(w->to_type);
+  w->stream = w->total * w->size >= STREAM;
+  w->tile_rows = w->stream ? TILE_ROWS_STREAM : TILE_ROWS;
   if (nest->step[0][0] == w->size && nest->step[1][0] != w->size && nest->step[1][0] != 0)
     for (int32_t k = 1; k < nest->axes; k++)
       if (nest->step[1][k] == w->size && nest->dim[k] > 1) w->turned = k;
   if (w->turned == 0) return in_chunks(w, ctx, move_task, err);
-  int64_t tiles = ceil_div(nest->dim[0], 4 * TILE) * ceil_div(nest->dim[w->turned], TILE);
+  int64_t tiles = ceil_div(nest->dim[0], TILE_COLUMNS) * ceil_div(nest->dim[w->turned], w->tile_rows);
   for (int32_t k = 1; k < nest->axes; k++)
     if (k != w->turned) tiles *= nest->dim[k];
   if (w->total >= CR_SERIAL_ELEMENTS) return cr_parallel(ctx, tiles, turn_task, w, err);
@@ -347,15 +385,22 @@ static int32_t check_copy(const cr_call *call, int32_t threads, cr_scratch *scra
 
 /* ---- fill ---- */
 
-static void fill_row(char *to, int64_t step, const char *pattern, int64_t size, int64_t n) {
+static void fill_row(char *to, int64_t step, const char *pattern, int64_t size, int64_t n, bool stream) {
   if (step != size) {
     move_row(to, step, pattern, 0, size, n);
     return;
   }
-  char line[256];
-  int64_t bytes = n * size, m = least(bytes, (int64_t)sizeof line);
-  for (int64_t k = 0; k < m; k += size) memcpy(line + k, pattern, (size_t)size);
-  for (int64_t k = 0; k < bytes; k += (int64_t)sizeof line) memcpy(to + k, line, (size_t)least(bytes - k, m));
+  char line[4 * CR_W];
+  for (int64_t k = 0; k < (int64_t)sizeof line; k += size) memcpy(line + k, pattern, (size_t)size);
+  vf v;
+  memcpy(&v, line, sizeof v);
+  int64_t bytes = n * size, k = stream ? head_of(to, bytes) : 0;
+  memcpy(to, line, (size_t)k);
+  if (stream)
+    for (; k + (int64_t)sizeof v <= bytes; k += (int64_t)sizeof v) vf_stream((float *)(to + k), v);
+  for (; k + (int64_t)sizeof v <= bytes; k += (int64_t)sizeof v) memcpy(to + k, &v, sizeof v);
+  memcpy(to + k, line, (size_t)(bytes - k));
+  if (stream) vf_stream_end();
 }
 
 static int32_t fill_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
@@ -366,7 +411,7 @@ static int32_t fill_task(void *arg, int64_t index, int32_t worker, credence_erro
   cr_nest_seek(&w->nest, 1, start, &at);
   while (start < end) {
     int64_t n = least(w->nest.dim[0] - at.index[0], end - start);
-    fill_row(w->to + at.offset[0], w->nest.step[0][0], w->pattern, w->size, n);
+    fill_row(w->to + at.offset[0], w->nest.step[0][0], w->pattern, w->size, n, w->stream);
     start += n;
     cr_nest_advance(&w->nest, 1, n, &at);
   }
@@ -380,6 +425,7 @@ static int32_t run_fill(const cr_call *call, const cr_ctx *ctx, credence_error *
   work w = {.to = y->data, .to_type = y->dtype, .size = (int64_t)cr_dtype_size(y->dtype)};
   w.total = cr_nest_make(&w.nest, (const cr_tensor *const[]){&y_sorted}, 1);
   if (w.total == 0) return CREDENCE_OK;
+  w.stream = w.total * w.size >= STREAM;
   narrow(y->dtype, &call->f[0], w.pattern, w.size, 1);
   return in_chunks(&w, ctx, fill_task, err);
 }

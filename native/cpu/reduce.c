@@ -171,7 +171,8 @@ static inline __attribute__((always_inline)) vf leaf_of_row(const float *x, int6
 /* Sum of elements start .. start + n - 1 of a row, in lanes; start is a multiple of LEAF. */
 static inline __attribute__((always_inline)) vf sum_row(const job *j, const char *row, int64_t start, int64_t n,
                                                         cr_join join, bool squares) {
-  cr_cascade c = {.count = 0};
+  cr_cascade c;
+  cr_cascade_start(&c);
   int64_t step = j->inner.in;
   row += start * step;
   for (int64_t i = 0; i < n; i += LEAF, row += LEAF * step) {
@@ -198,7 +199,8 @@ static inline __attribute__((always_inline)) void row_unit(const job *j, int64_t
   if (end - first == 1) {
     v = sum_row(j, x + place_in(&j->reduced, first), start, n, join, squares);
   } else {
-    cr_cascade c = {.count = 0};
+    cr_cascade c;
+    cr_cascade_start(&c);
     for (int64_t r = first; r < end; r++)
       cr_cascade_push(&c, join, sum_row(j, x + place_in(&j->reduced, r), start, n, join, squares));
     v = cr_cascade_result(&c, join);
@@ -211,10 +213,12 @@ static inline __attribute__((always_inline)) void row_unit(const job *j, int64_t
 
 /* Joins the parts of output o. */
 static void row_finish(const job *j, int64_t o) {
-  cr_cascade all = {.count = 0};
+  cr_cascade all;
+  cr_cascade_start(&all);
   const float *part = j->partial + o * j->groups * j->pieces * CR_W;
   for (int64_t g = 0; g < j->groups; g++) {
-    cr_cascade row = {.count = 0};
+    cr_cascade row;
+    cr_cascade_start(&row);
     for (int64_t p = 0; p < j->pieces; p++, part += CR_W) cr_cascade_push(&row, j->join, vf_load(part));
     cr_cascade_push(&all, j->join, cr_cascade_result(&row, j->join));
   }
@@ -282,7 +286,8 @@ static void column_finish(const job *j, int64_t unit) {
   int64_t o = unit / j->blocks, column = unit % j->blocks * j->block;
   int64_t end = least(column + j->block, j->inner.dim);
   for (; column < end; column += CR_W) {
-    cr_cascade c = {.count = 0};
+    cr_cascade c;
+    cr_cascade_start(&c);
     int64_t n = least(end - column, CR_W);
     const float *part = j->partial + o * j->groups * j->inner.dim + column;
     for (int64_t g = 0; g < j->groups; g++, part += j->inner.dim)

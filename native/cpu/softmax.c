@@ -1,16 +1,18 @@
 /* softmax.c: softmax and its relatives along rows.
  *
  * Every op is the same three passes over a row: the maximum m (where exponentials are summed), a sum s, and a map that
- * knows both. Where rows are few and long the passes are spread over pieces of rows; the order of the additions
- * (cascade.h) does not change with that. NaN and Inf: ops/softmax.go says what is right; they come out of the
- * arithmetic by themselves, since -Inf - -Inf and Inf - Inf are NaN. */
+ * knows both. Short rows lie one in each lane; where rows are few and long the passes are spread over pieces of rows;
+ * the order of the additions (cascade.h) does not change with that. NaN and Inf: ops/softmax.go says what is right;
+ * they come out of the arithmetic by themselves, since -Inf - -Inf and Inf - Inf are NaN. */
 #include "cascade.h"
 #include "cr.h"
 #include "isa.h"
+#include "transpose.h"
 #include "vmath.h"
 
 #define TASK 16384        /* elements of a task, about */
 #define FEW 32            /* fewer rows than this are split */
+#define SHORT (2 * CR_W)  /* rows up to this length are worked on side by side, one per lane */
 #define LEAF (64 * CR_W)  /* elements of a leaf of the sum's tree */
 #define PIECE (16 * LEAF) /* elements of a part of a row; 2^k leaves, so that it is a subtree */
 
@@ -93,7 +95,8 @@ INLINE vf leaf(kind op, const float *x, const float *dy, float *y, float m, int6
 
 INLINE vf sum_of(kind op, const float *x, const float *dy, float *y, float m, int64_t n) {
   if (n <= LEAF) return leaf(op, x, dy, y, m, n);
-  cr_cascade c = {.count = 0};
+  cr_cascade c;
+  cr_cascade_start(&c);
   for (int64_t i = 0; i < n; i += LEAF)
     cr_cascade_push(&c, CR_JOIN_SUM, leaf(op, x + i, dy + i, y + i, m, n - i < LEAF ? n - i : LEAF));
   return cr_cascade_result(&c, CR_JOIN_SUM);
@@ -186,13 +189,89 @@ INLINE int32_t whole_row(const job *j, kind op, int64_t r, credence_error *err) 
   return CREDENCE_OK;
 }
 
+/* ---- short rows, CR_W of them side by side ---- */
+
+/* column[c] holds element c of `rows` rows; lanes beyond them are 0. */
+INLINE void load_columns(const float *x, int64_t rows, int64_t n, vf *column) {
+  for (int64_t c = 0; c < n; c += CR_W) {
+    for (int64_t k = 0; k < CR_W; k++) {
+      const float *at = x + k * n + c;
+      column[c + k] = k >= rows ? vf_set(0) : n - c >= CR_W ? vf_load(at) : vf_load_n(at, n - c);
+    }
+    cr_turn(column + c);
+  }
+}
+
+INLINE void store_columns(float *y, int64_t rows, int64_t n, vf *column) {
+  for (int64_t c = 0; c < n; c += CR_W) {
+    cr_turn(column + c);
+    for (int64_t k = 0; k < rows; k++) {
+      if (n - c >= CR_W)
+        vf_store(y + k * n + c, column[c + k]);
+      else
+        vf_store_n(y + k * n + c, column[c + k], n - c);
+    }
+  }
+}
+
+INLINE vf load_some(const float *x, int64_t rows) { return rows == CR_W ? vf_load(x) : vf_load_n(x, rows); }
+
+/* Rows r .. r + rows - 1, at most CR_W. */
+INLINE int32_t short_rows(const job *j, kind op, int64_t r, int64_t rows, credence_error *err) {
+  const bool labelled = op == CROSS_ENTROPY || op == CROSS_ENTROPY_GRAD, pairs = !has_max(op);
+  const int64_t n = j->n;
+  const vf zero = vf_set(0);
+  int32_t label_lane[CR_W] = {0};
+  float chosen_lane[CR_W] = {0};
+  for (int64_t k = 0; k < rows && labelled; k++) {
+    int32_t label = label_lane[k] = j->label[r + k];
+    if (label < -1 || label >= n) return bad_label(j, r + k, err);
+    if (label >= 0) chosen_lane[k] = j->x[(r + k) * n + label];
+  }
+  vf x[SHORT], dy[SHORT], m = vf_set(-INFINITY), s[2] = {zero, zero};
+  load_columns(j->x + r * n, rows, n, x);
+  if (pairs) load_columns(j->dy + r * n, rows, n, dy);
+  for (int64_t c = 0; c < n && has_max(op); c++) m = vf_max(m, x[c]);
+  for (int64_t c = 0; c < n; c++) {
+    vf e = op == SOFTMAX_GRAD ? x[c] * dy[c] : op == LOG_SOFTMAX_GRAD ? dy[c] : vf_exp_negative(x[c] - m);
+    s[c & 1] += e;
+    if (op == SOFTMAX || op == CROSS_ENTROPY_GRAD) x[c] = e;
+  }
+  const vf sum = s[0] + s[1];
+  vi label;
+  memcpy(&label, label_lane, sizeof label);
+  if (!has_map(op)) {
+    vf y = op == LOG_SUM_EXP ? vf_select(m - m == zero, m + vf_log(sum), m)
+                             : (vf)((vi)((m - vf_load(chosen_lane)) + vf_log(sum)) & (label >= 0));
+    if (rows == CR_W)
+      vf_store(j->y + r, y);
+    else
+      vf_store_n(j->y + r, y, rows);
+    return CREDENCE_OK;
+  }
+  const vf a = op == SOFTMAX || op == CROSS_ENTROPY_GRAD ? vf_set(1) / sum : op == LOG_SOFTMAX ? m : sum;
+  const vf b = op == LOG_SOFTMAX ? vf_log(sum) : op == CROSS_ENTROPY_GRAD ? load_some(j->dy + r, rows) : zero;
+  for (int64_t c = 0; c < n; c++) {
+    if (labelled) {
+      vf chosen = (vf)((vi)vf_set(1) & (label == vi_set((int32_t)c)));
+      x[c] = (vf)((vi)((x[c] * a - chosen) * b) & (label >= 0));
+    } else {
+      x[c] = mapped(op, x[c], pairs ? dy[c] : zero, x[c], a, b);
+    }
+  }
+  store_columns(j->y + r * n, rows, n, x);
+  return CREDENCE_OK;
+}
+
 INLINE int32_t some_rows(const job *j, kind op, int64_t index, credence_error *err) {
   int64_t end = (index + 1) * j->share < j->rows ? (index + 1) * j->share : j->rows;
-  for (int64_t r = index * j->share; r < end; r++) {
-    int32_t rc = whole_row(j, op, r, err);
-    if (rc != CREDENCE_OK) return rc;
-  }
-  return CREDENCE_OK;
+  int32_t rc = CREDENCE_OK;
+  if (j->n <= SHORT)
+    for (int64_t r = index * j->share; r < end && rc == CREDENCE_OK; r += CR_W)
+      rc = short_rows(j, op, r, end - r < CR_W ? end - r : CR_W, err);
+  else
+    for (int64_t r = index * j->share; r < end && rc == CREDENCE_OK; r++) rc = whole_row(j, op, r, err);
+  return rc;
 }
 
 /* ---- few long rows, in pieces ---- */
@@ -297,7 +376,8 @@ static int32_t run_pieces(job *j, const cr_ctx *ctx, credence_error *err) {
       if (!has_map(j->op)) j->y[r] = 0;
       continue;
     }
-    cr_cascade c = {.count = 0};
+    cr_cascade c;
+    cr_cascade_start(&c);
     for (int64_t p = 0; p < j->pieces; p++)
       cr_cascade_push(&c, CR_JOIN_SUM, vf_load(j->sums + (r * j->pieces + p) * CR_W));
     finish_row(j, j->op, r, vf_sum(cr_cascade_result(&c, CR_JOIN_SUM)), &j->scalars[r]);

@@ -31,6 +31,26 @@ typedef int32_t vi_loose __attribute__((vector_size(CR_W * 4), aligned(4), may_a
 
 static inline vf vf_load(const float *p) { return *(const vf_loose *)p; }
 static inline void vf_store(float *p, vf v) { *(vf_loose *)p = v; }
+
+/* A store that leaves the caches alone, for results too large to be read again from them: p is a multiple of the
+ * vector's size. Other threads see it after vf_stream_end. */
+static inline void vf_stream(float *p, vf v) {
+#if CR_W == 16
+  _mm512_stream_ps(p, (__m512)v);
+#elif CR_W == 8
+  _mm256_stream_ps(p, (__m256)v);
+#elif defined(__SSE2__)
+  _mm_stream_ps(p, (__m128)v);
+#else
+  vf_store(p, v);
+#endif
+}
+static inline void vf_stream_end(void) {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 static inline vf vf_set(float x) { return x - (vf){0}; }
 static inline vi vi_set(int32_t x) { return x - (vi){0}; }
 
