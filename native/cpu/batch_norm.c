@@ -90,7 +90,9 @@ static int64_t tasks_of(const batch_job *j) { return blocks_of(j->l.full + (j->l
 
 /* Adds the lanes' two sums to their channels. */
 static void fold(double *sums, int64_t channels, int64_t at, const vd *one, const vd *two, int64_t n) {
-  const double *a = (const double *)one, *b = (const double *)two;
+  double a[SPAN], b[SPAN];
+  memcpy(a, one, sizeof a);
+  memcpy(b, two, sizeof b);
   for (int64_t k = 0; k < n; k++) {
     sums[(at + k) % channels] += a[k];
     sums[channels + (at + k) % channels] += b[k];

@@ -4,7 +4,12 @@
 #include "isa.h"
 #include "vdouble.h"
 
-enum { TASK = 16384 /* elements */, MAX_PARTS = 128 /* of the rows, for sums over them */ };
+enum {
+  TASK = 16384,    /* elements */
+  MAX_PARTS = 128, /* of the rows, for sums over them */
+  FLUSH = 64,      /* float32 sums of so many rows go into float64 ones: error up to 32 ulps of the magnitudes */
+  BLOCK = 4        /* vectors whose sums are kept in registers */
+};
 
 static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -105,48 +110,70 @@ static int32_t layer_task(void *arg, int64_t index, int32_t worker, credence_err
 
 /* ---- gradient ---- */
 
-static inline void add_double(double *to, vf v, int64_t n) {
-  if (n >= CR_W) {
-    vd_store(to, vd_load(to) + vd_low(v));
-    vd_store(to + CR_W / 2, vd_load(to + CR_W / 2) + vd_high(v));
-  } else {
-    for (int64_t k = 0; k < n; k++) to[k] += (double)v[k];
+/* Adds dy xhat and dy of `rows` rows to the sums of n vectors of columns from `at`, the last with `last` lanes. */
+INLINE void add_columns(const norm_job *j, double *sums, const row_stats *stats, int64_t from, int64_t rows, int64_t at,
+                        const int n, int64_t last, const bool centred) {
+  vf dgamma[BLOCK] = {{0}}, dbeta[BLOCK] = {{0}};
+  const float *x = j->x + from * j->cols + at, *dy = j->dy + from * j->cols + at;
+  for (int64_t r = 0; r < rows; r++, x += j->cols, dy += j->cols) {
+    for (int k = 0; k < n; k++) {
+      const int64_t lanes = k == n - 1 ? last : CR_W;
+      const vf d = load_at(dy + k * CR_W, lanes);
+      dgamma[k] = vf_fma(d, normalized(stats[r], load_at(x + k * CR_W, lanes), centred), dgamma[k]);
+      if (centred) dbeta[k] += d;
+    }
+  }
+  float a[BLOCK * CR_W], b[BLOCK * CR_W];
+  memcpy(a, dgamma, sizeof a);
+  memcpy(b, dbeta, sizeof b);
+  for (int64_t k = 0; k < (n - 1) * CR_W + last; k++) {
+    sums[at + k] += (double)a[k];
+    if (centred) sums[j->cols + at + k] += (double)b[k];
   }
 }
 
-/* With g = gamma dy: dx = rstd (g - mean(g) - xhat mean(g xhat)); adds dy xhat and dy to the part's sums. */
+/* dx of one row: with g = gamma dy, rstd (g - mean(g) - xhat mean(g xhat)). */
+INLINE void gradient_row(const norm_job *j, int64_t row, row_stats s, const bool centred) {
+  const float *x = j->x + row * j->cols, *dy = j->dy + row * j->cols;
+  float *dx = j->y + row * j->cols;
+  vd sum[2] = {{0}}, dot[2] = {{0}};
+  for (int64_t k = 0; k < j->cols; k += CR_W) {
+    const int64_t n = j->cols - k; /* beyond n lanes g is 0 */
+    const vf g = load_at(j->gamma + k, n) * load_at(dy + k, n), gx = g * normalized(s, load_at(x + k, n), centred);
+    dot[0] += vd_low(gx);
+    dot[1] += vd_high(gx);
+    if (centred) {
+      sum[0] += vd_low(g);
+      sum[1] += vd_high(g);
+    }
+  }
+  const vf a = vf_set((float)(vd_sum(sum[0] + sum[1]) / (double)j->cols));
+  const vf b = vf_set((float)(vd_sum(dot[0] + dot[1]) / (double)j->cols));
+  for (int64_t k = 0; k < j->cols; k += CR_W) {
+    const int64_t n = j->cols - k;
+    vf g = load_at(j->gamma + k, n) * load_at(dy + k, n);
+    if (centred) g -= a;
+    store_at(dx + k, vf_set(s.rstd) * vf_fma(-normalized(s, load_at(x + k, n), centred), b, g), n);
+  }
+}
+
 INLINE void gradient(const norm_job *job, int64_t index, const bool centred) {
   const norm_job j = *job;
-  const int64_t from = index * j.rows_per_task, to = smaller(from + j.rows_per_task, j.rows), sets = centred ? 2 : 1;
-  double *dgamma = j.sums + index * sets * j.cols, *dbeta = dgamma + j.cols;
-  memset(dgamma, 0, (size_t)(sets * j.cols) * sizeof *dgamma);
-  for (int64_t r = from; r < to; r++) {
-    const float *x = j.x + r * j.cols, *dy = j.dy + r * j.cols;
-    float *dx = j.y + r * j.cols;
-    const row_stats s = stats_of(x, j.cols, j.eps, centred);
-    vd sum[2] = {{0}}, dot[2] = {{0}};
-    for (int64_t k = 0; k < j.cols; k += CR_W) {
-      const int64_t n = j.cols - k;
-      const vf d = load_at(dy + k, n), g = load_at(j.gamma + k, n) * d; /* beyond n lanes both are 0 */
-      const vf xhat = normalized(s, load_at(x + k, n), centred), gx = g * xhat;
-      add_double(dgamma + k, d * xhat, n);
-      dot[0] += vd_low(gx);
-      dot[1] += vd_high(gx);
-      if (centred) {
-        add_double(dbeta + k, d, n);
-        sum[0] += vd_low(g);
-        sum[1] += vd_high(g);
-      }
+  const int64_t to = smaller((index + 1) * j.rows_per_task, j.rows), sets = centred ? 2 : 1;
+  double *sums = j.sums + index * sets * j.cols;
+  memset(sums, 0, (size_t)(sets * j.cols) * sizeof *sums);
+  for (int64_t from = index * j.rows_per_task; from < to; from += FLUSH) {
+    row_stats stats[FLUSH];
+    const int64_t rows = smaller(FLUSH, to - from);
+    for (int64_t r = 0; r < rows; r++) {
+      stats[r] = stats_of(j.x + (from + r) * j.cols, j.cols, j.eps, centred);
+      gradient_row(&j, from + r, stats[r], centred);
     }
-    const vf a = vf_set((float)(vd_sum(sum[0] + sum[1]) / (double)j.cols));
-    const vf b = vf_set((float)(vd_sum(dot[0] + dot[1]) / (double)j.cols));
-    for (int64_t k = 0; k < j.cols; k += CR_W) {
-      const int64_t n = j.cols - k;
-      const vf xhat = normalized(s, load_at(x + k, n), centred);
-      vf g = load_at(j.gamma + k, n) * load_at(dy + k, n);
-      if (centred) g -= a;
-      store_at(dx + k, vf_set(s.rstd) * vf_fma(-xhat, b, g), n);
-    }
+    int64_t at = 0;
+    for (; at + BLOCK * CR_W <= j.cols; at += BLOCK * CR_W)
+      add_columns(&j, sums, stats, from, rows, at, BLOCK, CR_W, centred);
+    for (; at + CR_W <= j.cols; at += CR_W) add_columns(&j, sums, stats, from, rows, at, 1, CR_W, centred);
+    if (at < j.cols) add_columns(&j, sums, stats, from, rows, at, 1, j.cols - at, centred);
   }
 }
 

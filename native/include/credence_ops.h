@@ -156,24 +156,26 @@ enum {
   CREDENCE_OP(97, TRIL_SOFTPLUS, tril_softplus)                                                                        \
   /* x, dl -> dx */                                                                                                    \
   CREDENCE_OP(98, TRIL_SOFTPLUS_GRAD, tril_softplus_grad)                                                              \
-  /* ---- counter-based random numbers, Philox4x32-10, y [R,N]; i: seed, stream, row0. Element (r,c) depends on        \
-     (seed, stream, row0 + r, c) only ---- */                                                                          \
+  /* ---- counter-based random numbers, Philox4x32-10, y [R,N]; i: seed, stream (0 .. 2^32-1), row0. Element (r,c)     \
+     depends on (seed, stream, row0 + r, c) only: it is made of word c mod 4 of the block with key (seed's low 32 bits, \
+     its high) and counter (c / 4, row's low 32 bits, its high, stream), where row = row0 + r modulo 2^64 ---- */      \
   /* i32: the raw 32 bits */                                                                                           \
   CREDENCE_OP(100, RANDOM_BITS, random_bits)                                                                           \
-  /* f: lo, hi. lo + (hi - lo) u, u in [0,1) with 24 bits */                                                           \
+  /* f: lo, hi. lo + (hi - lo) u, u = (word >> 8) / 2^24; below hi where lo < hi */                                    \
   CREDENCE_OP(101, RANDOM_UNIFORM, random_uniform)                                                                     \
-  /* f: mean, deviation. Box-Muller on pairs of columns */                                                             \
+  /* f: mean, deviation. Box-Muller on pairs of words (0,1) and (2,3): sqrt(-2 log((a + 1) / 2^32)) times the cosine,  \
+     then the sine, of b / 2^32 turns */                                                                               \
   CREDENCE_OP(102, RANDOM_NORMAL, random_normal)                                                                       \
   /* ---- selection: x [R,N] -> value [R,k], index i32 [R,k], descending, ties by lowest index; NaN last; i: k ---- */ \
   CREDENCE_OP(110, TOP_K, top_k)                                                                                       \
   /* dvalue [R,k], index i32 [R,k] (distinct within a row) -> dx [R,N]: dvalue at its index, 0 elsewhere; i: N */      \
   CREDENCE_OP(111, TOP_K_GRAD, top_k_grad)                                                                             \
   /* ---- optimisers over flat segments [n] ---- */                                                                    \
-  /* grad, scale [1] (the gradient is multiplied by it), inout param, m, v; i: step (from 1), decoupled (1 = AdamW); f: lr, beta1, beta2, eps, weight_decay */ \
+  /* grad, scale [1] (the gradient is multiplied by it), inout param, m, v; i: step (from 1), decoupled (1 = AdamW); f: lr, beta1, beta2, eps, weight_decay. A scale of 0 skips the step: nothing changes, whatever grad holds */ \
   CREDENCE_OP(120, ADAM, adam)                                                                                         \
-  /* value, inout state; f: weight. state += weight (value - state) */                                                 \
+  /* value, inout state; f: weight. state += weight (value - state); weight 1 copies */                                \
   CREDENCE_OP(121, LERP, lerp)                                                                                         \
-  /* grad [n] -> norm [1], scale [1] = min(1, max_norm / norm); f: max_norm (<= 0: scale 1). NaN or Inf norm: scale 0 */ \
+  /* grad [n] -> norm [1], scale [1] = min(1, max_norm / norm), 1 for max_norm <= 0; f: max_norm. A norm that is NaN or beyond float32: scale 0 */ \
   CREDENCE_OP(122, CLIP_SCALE, clip_scale)                                                                             \
   /* x, inout y; f: a. y += a x */                                                                                     \
   CREDENCE_OP(123, AXPY, axpy)
