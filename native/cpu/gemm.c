@@ -206,6 +206,41 @@ CR_INLINE void pack_rows(const char *b, int64_t stride, int64_t depth, int64_t c
   }
 }
 
+/* A tile of one or two rows times a transposed b, whose vectors are turned on the way: packing them for so little use
+ * would cost as much again. Whole vectors of k only. */
+CR_INLINE void tile_turned(const cr_tile *t, const char *b, int64_t stride, const int rows, const int32_t dtype) {
+  const int vectors = 2;
+  const int64_t size = dtype == CREDENCE_F32 ? 4 : 2;
+  vf acc[CR_MR][2];
+  CR_UNROLL for (int i = 0; i < rows; i++) CR_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = (vf){0};
+  for (int64_t k = 0; k < t->depth; k += CR_W, b += CR_W * size) {
+    CR_UNROLL for (int j = 0; j < vectors; j++) {
+      vf v[CR_W];
+      CR_UNROLL for (int i = 0; i < CR_W; i++) v[i] = load_elements(b + (j * CR_W + i) * stride, CR_W, dtype);
+      transpose(v);
+      CR_UNROLL for (int i = 0; i < CR_W; i++) CR_UNROLL for (int r = 0; r < rows; r++) acc[r][j] =
+          vf_fma(vf_set(t->a[r][k + i]), v[i], acc[r][j]);
+    }
+  }
+  write_tile(t, acc, rows, vectors);
+}
+
+void CR_NAME(cr_tile_turned)(const cr_tile *t, int64_t rows, const cr_matrix *b, int64_t k, int64_t n) {
+  const char *from = b->data + n * b->stride + k * (b->dtype == CREDENCE_F32 ? 4 : 2);
+#define TURNED(dtype)                          \
+  if (rows == 1)                               \
+    tile_turned(t, from, b->stride, 1, dtype); \
+  else                                         \
+    tile_turned(t, from, b->stride, 2, dtype)
+  if (b->dtype == CREDENCE_F16)
+    TURNED(CREDENCE_F16);
+  else if (b->dtype == CREDENCE_BF16)
+    TURNED(CREDENCE_BF16);
+  else
+    TURNED(CREDENCE_F32);
+#undef TURNED
+}
+
 void CR_NAME(cr_pack_panel)(const cr_matrix *b, int64_t k, int64_t depth, int64_t n, int64_t cols, float *panel) {
   const int64_t size = b->dtype == CREDENCE_F32 ? 4 : 2;
   const char *from = b->data + (b->transposed ? n * b->stride + k * size : k * b->stride + n * size);

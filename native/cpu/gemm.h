@@ -72,6 +72,10 @@ typedef struct cr_matrix {
 /* Copies rows k .. k + depth - 1, columns n .. n + cols - 1 of b into a panel of CR_NR columns, zeros beyond cols. */
 void CR_NAME(cr_pack_panel)(const cr_matrix *b, int64_t k, int64_t depth, int64_t n, int64_t cols, float *panel);
 
+/* The tile of one or two rows and the CR_NR columns from n on, for the rows k .. of a transposed b as it lies (t->b is
+ * not used); t->depth is a multiple of CR_W. The sums are those of cr_tile_rows. */
+void CR_NAME(cr_tile_turned)(const cr_tile *t, int64_t rows, const cr_matrix *b, int64_t k, int64_t n);
+
 /* Finishes rows that were summed elsewhere: y = y + part, then the epilogue unless it is NULL; cols elements. */
 void CR_NAME(cr_combine_row)(float *y, const float *part, int64_t cols, const cr_epilogue *epilogue, int64_t bias_at);
 

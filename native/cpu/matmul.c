@@ -119,7 +119,7 @@ static float *chunk_row(const job *j, const unit *u, int64_t k, int64_t row, int
   return u->part + (row - u->row0) * *stride;
 }
 
-/* Where the rows k .. of a panel lie. */
+/* Where the rows k .. of a panel lie; NULL: b is transposed and read as it lies. */
 typedef struct source {
   const float *b;
   int64_t stride;
@@ -150,8 +150,8 @@ static void prefetch_part(const char *a, int64_t stride, int64_t rows, int64_t b
 }
 
 /* All rows of the unit times panels panel0 .. panel1 - 1 over one block of K. */
-static void block(const job *j, const unit *u, int64_t k, int64_t depth, int64_t panel0, int64_t panel1,
-                  const source *from) {
+static void block(const job *j, const unit *u, const cr_matrix *b, int64_t k, int64_t depth, int64_t panel0,
+                  int64_t panel1, const source *from) {
   const cr_gemm *g = j->g;
   const int64_t rows = u->row1 - u->row0, tiles = cr_tile_count(rows);
   const int64_t row_step = g->a_transposed ? 4 : g->a_stride, k_step = g->a_transposed ? g->a_stride : 4;
@@ -201,7 +201,9 @@ static void block(const job *j, const unit *u, int64_t k, int64_t depth, int64_t
         float *first = chunk_row(j, u, k, row, &stride) + (p - u->panel0) * CR_NR;
         for (int64_t i = 0; i < height; i++) y[i] = first + i * stride;
         t.a = a[tile - tile0];
-        if (g->a_transposed)
+        if (t.b == NULL)
+          CR_NAME(cr_tile_turned)(&t, height, b, k, t.bias_at);
+        else if (g->a_transposed)
           CR_NAME(cr_tile_columns)(&t, height);
         else
           CR_NAME(cr_tile_rows)(&t, height);
@@ -215,6 +217,7 @@ static int32_t run_unit(const job *j, const unit *u) {
   const cr_gemm *g = j->g;
   const cr_matrix b = {u->b, g->b.stride, g->b.dtype, g->b.transposed};
   const bool one_tile = u->row1 - u->row0 <= CR_MR;
+  const bool turned = b.transposed && !g->a_transposed && u->row1 - u->row0 <= 2;
   int64_t k = u->k0;
   do {
     const int64_t depth = cr_min(CR_KC, u->k1 - k);
@@ -228,12 +231,14 @@ static int32_t run_unit(const job *j, const unit *u) {
           from[p - p0] = (source){j->packed + (p * g->k + k) * CR_NR, CR_NR};
         } else if ((one_tile || b.stride == CR_NR * 4) && in_place(g, col)) {
           from[p - p0] = (source){element(u->b, k * b.stride + col * 4), b.stride / 4};
+        } else if (turned && depth % CR_W == 0 && col + CR_NR <= g->n) {
+          from[p - p0] = (source){NULL, 0};
         } else {
           CR_NAME(cr_pack_panel)(&b, k, depth, col, cr_min(CR_NR, g->n - col), panel);
           from[p - p0] = (source){panel, CR_NR};
         }
       }
-      block(j, u, k, depth, p0, p1, from);
+      block(j, u, &b, k, depth, p0, p1, from);
     }
     k += depth;
     if (k > CR_KS && j->s.k_chunks == 1 && (k % CR_KS == 0 || k == g->k)) {
