@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -18,9 +19,14 @@ var long = flag.Bool("credence.long", false, "also run the cases that are large 
 // element by element against its float64 reference on the device's own inputs; with guard bytes around every tensor and
 // outputs poisoned beforehand.
 func TestCompliance(t *testing.T) {
-	for _, name := range testDevices(t) {
+	for _, name := range complianceDevices(t) {
 		t.Run(name, func(t *testing.T) {
-			rt := openTest(t, WithDevice(name), WithValidate(true))
+			device, isa, _ := strings.Cut(name, " ")
+			options := []Option{WithDevice(device), WithValidate(true)}
+			if isa != "" {
+				options = append(options, WithCPUISA(isa))
+			}
+			rt := openTest(t, options...)
 			for _, d := range ops.Defs() {
 				for _, c := range d.Cases() {
 					if c.Bench && (!*long || name == "go") {
@@ -34,6 +40,27 @@ func TestCompliance(t *testing.T) {
 			}
 		})
 	}
+}
+
+// complianceDevices are the devices to test on, the CPU with every instruction set that it has.
+func complianceDevices(t *testing.T) []string {
+	var names []string
+	for _, name := range testDevices(t) {
+		if name != "cpu" {
+			names = append(names, name)
+			continue
+		}
+		for _, isa := range []string{"avx512", "avx2", "generic"} {
+			rt, err := Open(WithBackendDir(buildLib()), WithDevice("cpu"), WithCPUISA(isa))
+			if err != nil {
+				t.Logf("not tested here: %v", err)
+				continue
+			}
+			rt.Close()
+			names = append(names, "cpu "+isa)
+		}
+	}
+	return names
 }
 
 // withGradients records a case and, unless it is excluded, the gradients of its real outputs; it returns all outputs.
