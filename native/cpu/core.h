@@ -158,9 +158,11 @@ static inline void cr_clear(credence_error *err) {
 
 /* ---- validate.c ---- */
 enum { CR_MAX_TENSORS = 64, CR_MAX_ATTRIBUTES = 64 }; /* of one op */
-/* Proves the tables of a description: ranges, types, and that every tensor lies in its slot for all arguments. */
+/* The description's counts, the ranges of its arguments and the sizes of its slots. The others rely on it. */
+int32_t cr_validate_arguments(const credence_plan_desc *desc, credence_error *err);
+/* All tensors and attributes, used or not: every tensor lies in its slot for all arguments. */
 int32_t cr_validate_tables(const credence_plan_desc *desc, credence_error *err);
-/* Proves that op k names existing tensors and attributes and that its outputs overlap nothing they must not. */
+/* Op k: it names existing tensors and attributes, which are right, and its outputs overlap nothing they must not. */
 int32_t cr_validate_op(const credence_plan_desc *desc, uint32_t k, credence_error *err);
 int32_t cr_dtype_align(int32_t dtype); /* alignment of an element in bytes, 0 for an unknown type */
 

@@ -1,10 +1,8 @@
 /* Memory: the core's own tables, buffers, and copies. On a CPU a copy is complete when the call returns. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "core.h"
 
@@ -31,18 +29,18 @@ static int32_t out_of_memory(uint64_t bytes, const char *what, credence_error *e
 }
 
 void *cr_alloc(credence_device *device, size_t bytes, const char *what, credence_error *err) {
-  size_t size = 0;
   void *p = NULL;
+  if (bytes == 0) bytes = 1;
   if (device != NULL && cr_fault(&device->faults.alloc)) {
     cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for %s: %zu bytes (injected)", what, bytes);
     return NULL;
   }
-  if (cr_size_add(&size, bytes == 0 ? 1 : bytes, 1) && size <= PTRDIFF_MAX) p = aligned_alloc(ALIGN, size);
-  if (p == NULL) {
+  /* not rounded up: sanitizers then see the first byte beyond */
+  if (bytes > PTRDIFF_MAX || posix_memalign(&p, ALIGN, bytes) != 0) {
     out_of_memory(bytes, what, err);
     return NULL;
   }
-  memset(p, 0, size);
+  memset(p, 0, bytes);
   return p;
 }
 
@@ -104,10 +102,13 @@ int32_t cr_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags,
                    flags);
   int32_t status = cr_device_alive(device, err);
   if (status != CREDENCE_OK) return status;
-  uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-  if (bytes > total) /* the kernel would promise it and kill the process later */
-    return cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a buffer of %llu bytes: the machine has %llu",
-                   (unsigned long long)bytes, (unsigned long long)total);
+  if (bytes >= MAP_FROM) { /* the kernel promises more than there is, and kills the process later */
+    uint64_t total, available;
+    cr_memory_info(&total, &available);
+    if (total != 0 && bytes > total)
+      return cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a buffer of %llu bytes: there are %llu in all",
+                     (unsigned long long)bytes, (unsigned long long)total);
+  }
   credence_buffer *b = cr_alloc(device, sizeof *b, "a buffer's record", err);
   if (b == NULL) return CREDENCE_OUT_OF_MEMORY;
   if (bytes < MAP_FROM) {

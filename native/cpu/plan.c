@@ -71,7 +71,7 @@ static int32_t prove_op(const credence_device *device, const credence_plan_desc 
 
 int32_t cr_op_supported(credence_device *device, const credence_plan_desc *d, uint32_t k, credence_error *err) {
   if (device == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "op_supported: null device");
-  int32_t status = cr_validate_tables(d, err);
+  int32_t status = cr_validate_arguments(d, err);
   if (status != CREDENCE_OK) return status;
   if (k >= d->n_ops) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "op_supported: op %u of %u", k, d->n_ops);
   int64_t *iargs = cr_alloc(device, d->n_iargs * sizeof *iargs, "arguments", err);
@@ -178,6 +178,7 @@ int32_t cr_plan_open(credence_device *device, const credence_plan_desc *d, crede
   if (device == NULL || out == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "plan_open: null argument");
   *out = NULL;
   int32_t status = cr_device_alive(device, err);
+  if (status == CREDENCE_OK) status = cr_validate_arguments(d, err);
   if (status == CREDENCE_OK) status = cr_validate_tables(d, err);
   if (status != CREDENCE_OK) return status;
   credence_plan *p = plan_memory(device, d, err);

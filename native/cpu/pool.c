@@ -127,6 +127,7 @@ static void work(job *j, int32_t worker) {
 }
 
 static void wake_some(cr_pool *pool, job *j) {
+  if (atomic_load(&pool->sleepers) == 0) return;
   int32_t count = atomic_fetch_sub(&j->to_wake, WAKE_AT_ONCE);
   if (count <= 0) return;
   futex_wake(&pool->epoch, count < WAKE_AT_ONCE ? count : WAKE_AT_ONCE);
@@ -276,7 +277,7 @@ int32_t cr_parallel(const cr_ctx *ctx, int64_t n, cr_task_fn task, void *arg, cr
   atomic_store_explicit(&j->to_wake, wake, memory_order_relaxed);
   atomic_store_explicit(&j->gate, GATE_TAKEN | GATE_OPEN, memory_order_release);
   atomic_fetch_add(&pool->epoch, 1);
-  if (wake > 0 && atomic_load(&pool->sleepers) > 0) wake_some(pool, j);
+  wake_some(pool, j);
 
   work(j, 0);
   uint32_t gate = atomic_fetch_and_explicit(&j->gate, ~(uint32_t)GATE_OPEN, memory_order_acq_rel);

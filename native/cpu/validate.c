@@ -94,7 +94,7 @@ static int32_t check_tensor(const credence_plan_desc *d, uint32_t n, credence_er
   return CREDENCE_OK;
 }
 
-int32_t cr_validate_tables(const credence_plan_desc *d, credence_error *err) {
+int32_t cr_validate_arguments(const credence_plan_desc *d, credence_error *err) {
   if (d == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "plan: null description");
   if (d->struct_size < sizeof *d)
     return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "plan: struct_size is %u, %zu is needed", d->struct_size, sizeof *d);
@@ -110,19 +110,27 @@ int32_t cr_validate_tables(const credence_plan_desc *d, credence_error *err) {
     if (d->slot_bytes[k] > PTRDIFF_MAX)
       return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "plan: slot %u has %llu bytes", k,
                      (unsigned long long)d->slot_bytes[k]);
+  return CREDENCE_OK;
+}
+
+/* A run of entries of the three tables. */
+static int32_t check_entries(const credence_plan_desc *d, uint32_t tensor, uint32_t n_tensors, uint32_t i, uint32_t n_i,
+                             uint32_t f, uint32_t n_f, credence_error *err) {
   int64_t lo, hi;
-  for (uint32_t k = 0; k < d->n_i; k++)
+  int32_t status = CREDENCE_OK;
+  for (uint32_t k = i; k < i + n_i; k++)
     if (!value_range(d, d->i[k], &lo, &hi))
       return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "plan: integer attribute %u overflows or names no argument", k);
-  for (uint32_t k = 0; k < d->n_f; k++)
+  for (uint32_t k = f; k < f + n_f; k++)
     if (d->f[k].reserved != 0 || (d->f[k].arg >= 0 && (uint32_t)d->f[k].arg >= d->n_fargs))
       return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "plan: scalar attribute %u names argument %d of %u", k,
                      d->f[k].arg, d->n_fargs);
-  for (uint32_t k = 0; k < d->n_tensors; k++) {
-    int32_t status = check_tensor(d, k, err);
-    if (status != CREDENCE_OK) return status;
-  }
-  return CREDENCE_OK;
+  for (uint32_t k = tensor; k < tensor + n_tensors && status == CREDENCE_OK; k++) status = check_tensor(d, k, err);
+  return status;
+}
+
+int32_t cr_validate_tables(const credence_plan_desc *d, credence_error *err) {
+  return check_entries(d, 0, d->n_tensors, 0, d->n_i, 0, d->n_f, err);
 }
 
 static int64_t magnitude(int64_t v) { return v < 0 ? -v : v; }
@@ -199,10 +207,11 @@ int32_t cr_validate_op(const credence_plan_desc *d, uint32_t k, credence_error *
     return cr_fail(err, CREDENCE_INVALID_ARGUMENT,
                    "op %u, %s: attributes lie outside the plan's %u integers or %u scalars, or are more than %d", k,
                    name, d->n_i, d->n_f, CR_MAX_ATTRIBUTES);
+  int32_t status = check_entries(d, op->first_tensor, (uint32_t)n, op->first_i, op->n_i, op->first_f, op->n_f, err);
+  if (status != CREDENCE_OK) return status;
   const credence_tensor *t = &d->tensors[op->first_tensor];
   extent e[CR_MAX_TENSORS];
-  for (uint32_t a = 0; a < n; a++)
-    if (!measure(d, &t[a], &e[a])) return cr_fail(err, CREDENCE_INTERNAL, "op %u, %s: tensor %u", k, name, a);
+  for (uint32_t a = 0; a < n; a++) measure(d, &t[a], &e[a]);
   for (uint32_t w = op->n_in; w < n; w++) {
     if (overlaps_itself(&t[w], &e[w]))
       return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "op %u, %s: elements of output %u overlap each other", k, name,

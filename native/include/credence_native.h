@@ -73,7 +73,8 @@ typedef struct credence_scalar {
 
 /* Element (i0..) lies at slots[slot] + base + offset + sum(i_k * stride[k]) bytes. Strides are constants (0 =
  * broadcast). Dimensions are in elements; a block-quantised type is contiguous along its innermost dimension, which is
- * a multiple of the block. ndim 0 is a scalar. */
+ * a multiple of the block. ndim 0 is a scalar. base, offset, strides and the address bound to the slot are multiples of
+ * the element's size (2 for block types). flags is 0, as is every member called reserved. */
 typedef struct credence_tensor {
   int32_t slot, dtype, ndim, flags;
   int64_t base;

@@ -1,5 +1,5 @@
-/* Times submissions and the pool: run by hand, prints one line per figure. With a library as argument it measures that
- * one, else the core with probe ops. */
+/* Times submissions and the pool: run by hand, prints one line per figure. Takes a library and the
+ * number of threads. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,11 +98,17 @@ static void measure(int32_t threads) {
   must(backend->buffer_alloc(device, bytes, 0, &buffer, &err));
   must(backend->stream_open(device, &s, &err));
   const credence_slot slot = {buffer, 0, bytes};
-  for (uint32_t n = 0; n <= 16; n = n == 0 ? 1 : n * 16) {
-    credence_plan *p = plan_of(device, n, CREDENCE_OP_FILL, 4, bytes);
-    printf("%2d threads, %2u fills of 4 elements: %8.1f ns\n", threads, n, time_submit(s, p, &slot, 20000));
-    backend->plan_close(p);
-  }
+  static const struct {
+    const char *name;
+    uint32_t opcode;
+  } tiny[] = {{"fill", CREDENCE_OP_FILL}, {"neg", CREDENCE_OP_NEG}, {"add", CREDENCE_OP_ADD}};
+  for (size_t k = 0; k < sizeof tiny / sizeof *tiny; k++)
+    for (uint32_t n = 0; n <= 16; n = n == 0 ? 1 : n * 16) {
+      credence_plan *p = plan_of(device, n, tiny[k].opcode, 4, bytes);
+      printf("%2d threads, %2u x %-4s of 4 elements: %8.1f ns\n", threads, n, tiny[k].name,
+             time_submit(s, p, &slot, 5000));
+      backend->plan_close(p);
+    }
   for (int64_t tasks = 2; tasks <= 2 * threads; tasks *= 2) {
     credence_plan *p = plan_of(device, 1, CREDENCE_OP_NEG, tasks * 64, bytes);
     printf("%2d threads, neg of %4lld elements: %8.0f ns at once, %8.0f ns after 1 ms\n", threads,
@@ -115,15 +121,13 @@ static void measure(int32_t threads) {
 }
 
 int main(int argc, char **argv) {
-  const credence_backend *(*entry)(void) = credence_backend_entry;
-  if (argc > 1) {
-    void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-      fprintf(stderr, "%s\n", dlerror());
-      return 1;
-    }
-    *(void **)&entry = dlsym(library, "credence_backend_entry");
-    if (entry == NULL) return 1;
+  const credence_backend *(*entry)(void) = NULL;
+  if (argc < 2) return 2;
+  void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+  if (library != NULL) *(void **)&entry = dlsym(library, "credence_backend_entry");
+  if (entry == NULL) {
+    fprintf(stderr, "%s\n", dlerror());
+    return 1;
   }
   backend = entry();
   printf("%s\n", backend->build);
