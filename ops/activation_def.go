@@ -37,7 +37,7 @@ func activationOf(c *RefCall) Activation {
 
 func init() {
 	define(Def{Opcode: OpActivation, Name: "activation", InPlace: true,
-		Doc:     "An activation function of every element, within 6 eps |y| + (1 + min(|x|, 128)) times the smallest subnormal. NaN gives NaN, infinities the limits.",
+		Doc:     "An activation function of every element, within 8 eps |y| + (1 + min(|x|, 128)) times the smallest subnormal. NaN gives NaN, infinities the limits.",
 		Shape:   activationShape(1, false),
 		Strided: func(*ShapeCall, int) bool { return true },
 		Reference: func(c *RefCall) error {
@@ -96,7 +96,7 @@ func init() {
 // boundOfActivation: gelu and silu multiply x by a factor that underflows.
 func boundOfActivation(c *RefCall, eps float64) [][]float64 {
 	return eachBound(c, func(d *Dense, i int) float64 {
-		return 6*eps*math.Abs(d.Data[i]) + tiny*(1+math.Min(math.Abs(c.In[0].Data[i]), 128))
+		return 8*eps*math.Abs(d.Data[i]) + tiny*(1+math.Min(math.Abs(c.In[0].Data[i]), 128))
 	})
 }
 

@@ -1,7 +1,8 @@
 /* vmath.h: elementary functions on vectors. Every lane is computed by the same operations whatever the others hold, so
  * an element gives the same bits in a full vector and in a tail. Polynomials are minimax fits (weighted Remez) made for
- * this file; range reductions are the usual ones (Muller, Elementary Functions, ch. 11). Each comment gives the largest
- * error seen over all binades, in units in the last place, on sets with a fused multiply-add and without. */
+ * this file; range reductions are the usual ones (Muller, Elementary Functions, ch. 11). Comments give the largest
+ * error seen in 4 million samples over all binades on any instruction set, in units in the last place where the result
+ * is normal (native/test/vector_test.c). */
 #ifndef CREDENCE_CPU_VMATH_H
 #define CREDENCE_CPU_VMATH_H
 
@@ -23,7 +24,7 @@ static inline vf vf_scale(vf p, vf n_float, vi n) {
 #else
   (void)n_float;
   vi half = n >> 1;
-  vf s = (vf)((half + 127) << 23), t = (vf)((n - half + 127) << 23);
+  vf s = (vf)((vu)(half + 127) << 23), t = (vf)((vu)(n - half + 127) << 23);
   return p * s * t; /* the first product is exact */
 #endif
 }
@@ -52,13 +53,13 @@ static inline vf vf_exp_sum(vf x, vf low) {
   return vf_scale(vf_set(1) + e, n_float, n);
 }
 
-/* e^x. Overflow gives Inf, underflow is gradual. */
+/* e^x, 0.99 ulp. Overflow gives Inf, underflow is gradual. */
 static inline vf vf_exp(vf x) { return vf_exp_sum(vf_at_least(vf_at_most(x, 89), -104), vf_set(0)); }
 
 /* e^x for x <= 0: one comparison less. */
 static inline vf vf_exp_negative(vf x) { return vf_exp_sum(vf_at_least(x, -104), vf_set(0)); }
 
-/* 1 - e^-x for x >= 0, with relative accuracy near 0. */
+/* 1 - e^-x for x >= 0, with relative accuracy near 0: 0.94 ulp. */
 static inline vf vf_one_minus_exp(vf x) {
   vf k;
   vi n;
@@ -67,12 +68,12 @@ static inline vf vf_one_minus_exp(vf x) {
   return (vf_set(1) - s) - s * e; /* 1 - s is exact enough: s is a power of two */
 }
 
-/* Natural logarithm. 0: -Inf; below 0: NaN. */
+/* Natural logarithm, 0.84 ulp. 0: -Inf; below 0: NaN. */
 static inline vf vf_log(vf x) {
   vi small = x < vf_set(0x1p-126f);
   vf v = vf_select(small, x * vf_set(0x1p23f), x);
   /* v = m 2^e with m in sqrt 1/2 .. sqrt 2 */
-  vi ix = (vi)v - vi_set(0x3f3504f3);
+  vi ix = (vi)((vu)v - (vu)vi_set(0x3f3504f3));
   vi e = (ix >> 23) - (small & vi_set(23));
   vf f = (vf)((ix & vi_set(0x007fffff)) + vi_set(0x3f3504f3)) - vf_set(1);
   vf k = __builtin_convertvector(e, vf);
@@ -103,6 +104,7 @@ static inline vf vf_log1p_unit(vf z) {
   return vf_fma(s * q, p, s + s);
 }
 
+/* 1.5 ulp. */
 static inline vf vf_tanh(vf x) {
   vf a = vf_abs(x), z = x * x;
   vf p = vf_fma(z, vf_set(-0x1.9bba2ap-8f), vf_set(0x1.59567ap-6f));
@@ -115,20 +117,20 @@ static inline vf vf_tanh(vf x) {
   return vf_select(a < vf_set(.55f), near, far);
 }
 
-/* 1 / (1 + e^-x). Relative accuracy also where it is small. */
+/* 1 / (1 + e^-x), 2.4 ulp, also where it is small. */
 static inline vf vf_sigmoid(vf x) {
   vf z = vf_exp_negative(-vf_abs(x));
   return vf_select(x < vf_set(0), z, vf_set(1)) / (vf_set(1) + z);
 }
 
-/* log(1 + e^x). Relative accuracy also where it is small. */
+/* log(1 + e^x), 2.7 ulp, also where it is small. */
 static inline vf vf_softplus(vf x) {
   vf z = vf_exp_negative(-vf_abs(x));
   return vf_at_least(x, 0) + vf_log1p_unit(z);
 }
 
-/* The standard normal distribution function and e^(-x^2/2). x must not lie beyond -16 .. 16 (NaN may).
- * For t >= 0: Phi(-t) = e^(-t^2/2) R(t), where (t + 3) R is a polynomial in (t - 3) / (t + 3). */
+/* The standard normal distribution function, 5 ulp also where it is small, and e^(-x^2/2). x must not lie beyond -16 ..
+ * 16 (NaN may). For t >= 0: Phi(-t) = e^(-t^2/2) R(t), where (t + 3) R is a polynomial in (t - 3) / (t + 3). */
 static inline vf vf_normal_cdf(vf x, vf *density) {
   vf t = vf_abs(x);
   vf r = vf_set(1) / (t + vf_set(3));
