@@ -3,8 +3,8 @@
  * Each op NAME has, in its family's file, one row of a table (CR_OPS at the end of every family file):
  *   check  proves at plan_open, with every dimension at its maximum, that run can touch no memory outside its tensors:
  *          counts, types, ranks, shapes, attribute ranges; and asks for scratch. It must hold for all smaller dims too;
- *          it is also asked with each argument alone one lower, so that shapes which only meet at the maxima are refused.
- *          Tensors have no memory yet (data is NULL) and a scalar that is an argument counts as 1. An op whose integer
+ *          it is also asked with each argument alone one lower, so that shapes which only meet at the maxima are
+ * refused. Tensors have no memory yet (data is NULL) and a scalar that is an argument counts as 1. An op whose integer
  *          attributes are arguments is checked again whenever they change.
  *   run    computes; it may still fail (an index out of range, a matrix that is not positive definite).
  * Family files are compiled once per instruction set (CR_ISA) with the same source; see isa.h and vec.h.

@@ -15,13 +15,6 @@ static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
 static int32_t blas_panels;
 static char blas_detail[256];
 
-#ifdef CR_NO_BLAS
-int32_t cr_blas_init(char detail[256]) {
-  memcpy(detail, "no BLAS in this build", sizeof "no BLAS in this build");
-  return 0;
-}
-#endif
-
 static void init_blas(void) {
   uint32_t state = cr_float_default();
   blas_panels = cr_blas_init(blas_detail);

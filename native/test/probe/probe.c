@@ -140,6 +140,12 @@ static int32_t run_bits(const cr_call *call, const cr_ctx *ctx, credence_error *
   return CREDENCE_OK;
 }
 
+/* In place of blas.c. */
+int32_t cr_blas_init(char detail[256]) {
+  snprintf(detail, 256, "probe ops, no BLAS");
+  return 0;
+}
+
 CR_FAMILY(probe, {CREDENCE_OP_FILL, check_fill, run_fill}, {CREDENCE_OP_NEG, check_map, run_neg},
           {CREDENCE_OP_ABS, check_map, run_abs}, {CREDENCE_OP_EXP, check_map, run_exp},
           {CREDENCE_OP_LOG, check_map, run_log}, {CREDENCE_OP_RANDOM_BITS, check_bits, run_bits})
