@@ -144,6 +144,13 @@ func binaryCases(f func(a, b Tensor) Tensor) []Case {
 		{Name: "strided", Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{f(Transpose(c.Normal(11, 6)), Slice(c.Away(.5, 6, 30), 1, N(2), N(11)))}
 		}},
+		{Name: "transposed, wider than tiles", Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{f(c.Normal(2, 45, 83), Permute(c.Away(.5, 83, 45), 1, 0)), f(Transpose(c.Normal(70, 33)), c.Away(.5, 33, 1)),
+				f(Transpose(c.Normal(70, 33)), Transpose(c.Away(.5, 70, 33)))}
+		}},
+		{Name: "rows repeat over two axes", Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{f(c.Normal(5, 7, 3), c.Away(.5, 7, 3)), f(c.Away(.5, 3, 1, 70), c.Away(.5, 5, 70))}
+		}},
 		{Name: "batch argument", Record: func(c *CaseGraph) []Tensor {
 			n := c.Int("batch", 8, 5)
 			return []Tensor{f(c.NormalOf(F32, Shape{n.Of(2), N(3)}), c.Away(.5, 3))}
@@ -157,6 +164,9 @@ func binaryCases(f func(a, b Tensor) Tensor) []Case {
 		}},
 		{Name: "large", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{f(c.Normal(1024, 1024), c.Away(.5, 1024, 1024))}
+		}},
+		{Name: "large, transposed", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{f(c.Normal(1000, 1024), Transpose(c.Away(.5, 1024, 1000)))}
 		}},
 		{Name: "large, row repeats", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{f(c.Normal(4096, 256), c.Away(.5, 256))}

@@ -182,12 +182,31 @@ func copyCases() []Case {
 		}})
 	}
 	for _, from := range []DType{F64, F16, BF16, I32, I64, U8} {
-		cases = append(cases, Case{Name: fmt.Sprintf("from %v to f32", from), NoGradient: true, Record: func(c *CaseGraph) []Tensor {
-			return []Tensor{Cast(c.NormalOf(from, Dims(5, 13)), F32)}
+		cases = append(cases, Case{Name: fmt.Sprintf("from %v", from), NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			var r []Tensor
+			for _, to := range []DType{F32, F64, F16, BF16, I32, I64, U8} {
+				x := c.draw(from, Dims(5, 67), func() float64 { return 40 * c.rand.NormFloat64() })
+				r = append(r, Cast(x, to), Cast(Transpose(x), to), Cast(Slice(x, 1, N(3), N(40)), to))
+			}
+			return r
+		}})
+	}
+	for _, from := range []DType{Q8_0, Q4_0} {
+		cases = append(cases, Case{Name: fmt.Sprintf("from %v", from), NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			x := c.NormalOf(from, Dims(3, 5, 320))
+			return []Tensor{Cast(x, F32), Cast(x, F16), Cast(x, F64), Cast(Slice(x, 1, N(1), N(3)), F32), Cast(c.NormalOf(from, Dims(64)), BF16),
+				Cast(c.NormalOf(from, Dims(3, 0)), F32)}
 		}})
 	}
 	return append(cases,
 		Case{Name: "transposed", Record: func(c *CaseGraph) []Tensor { return []Tensor{Contiguous(Transpose(c.Normal(3, 17, 11)))} }},
+		Case{Name: "transposed, wider than tiles", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			r := []Tensor{Contiguous(Permute(c.Normal(37, 2, 53), 2, 1, 0)), Contiguous(Transpose(c.Normal(19, 300)))}
+			for _, t := range []DType{F16, F64, U8} {
+				r = append(r, Contiguous(Transpose(c.NormalOf(t, Dims(21, 35)))))
+			}
+			return r
+		}},
 		Case{Name: "sliced", Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{Contiguous(Slice(c.Normal(7, 19), 1, N(3), N(11)))}
 		}},
@@ -206,6 +225,9 @@ func copyCases() []Case {
 			return []Tensor{Cast(c.Normal(), F32), Cast(c.Normal(0, 3), F32)}
 		}},
 		Case{Name: "dense, large", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor { return []Tensor{Cast(c.Normal(1024, 1024), F32)} }},
+		Case{Name: "to f16 and back, large", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{Cast(Cast(c.Normal(1024, 1024), F16), F32)}
+		}},
 		Case{Name: "transposed, large", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor { return []Tensor{Contiguous(Transpose(c.Normal(1000, 1024)))} }},
 	)
 }
