@@ -65,7 +65,7 @@ static int32_t adam_task(void *arg, int64_t index, int32_t worker, credence_erro
 
 static int32_t check_adam(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
   (void)threads, (void)scratch;
-  static const char *const names[] = {"the parameters", "the first moments", "the second moments"};
+  static const char *const names[] = {"param", "m", "v"};
   const char *op = "adam";
   int32_t status = cr_expect(call, op, 2, 2, 0, 3, 2, 5, err);
   if (status == CREDENCE_OK) status = check_like(call, &call->in[0], op, "the gradient", err);

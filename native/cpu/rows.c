@@ -27,8 +27,8 @@ static int32_t check_tables(const char *op, const cr_tensor *table, const cr_ten
   int32_t status = cr_expect_dense(table, op, "the table", err);
   if (status == CREDENCE_OK) status = cr_expect_dtype(index, CREDENCE_I32, op, "the index", err);
   if (status == CREDENCE_OK) status = cr_expect_dense(index, op, "the index", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(rows, CREDENCE_F32, op, "the rows", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(rows, op, "the rows", err);
+  if (status == CREDENCE_OK) status = cr_expect_dtype(rows, CREDENCE_F32, op, "the matrix of rows", err);
+  if (status == CREDENCE_OK) status = cr_expect_dense(rows, op, "the matrix of rows", err);
   if (status != CREDENCE_OK) return status;
   if (table->ndim == 2 && index->ndim == 1 && rows->ndim == 2 && rows->dim[0] == index->dim[0] &&
       rows->dim[1] == table->dim[1])
