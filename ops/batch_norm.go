@@ -14,7 +14,7 @@ func init() {
 		Opcode: OpBatchNormTrain, Name: "batch_norm_train",
 		Doc: "y = act(gamma (x - mean) / sqrt(variance + eps) + beta) with the batch's mean and biased variance per channel, summed in float64 " +
 			"without cancellation and rounded once: within 2^-30 of the mean magnitude, and of the variance. No rows: both are 0. Before the " +
-			"activation, error up to 2^-24 (8 |gamma (x - mean) / sqrt| + |beta| + 2^-6 |gamma| mean|x| / sqrt); the activation adds 6 ulps. A " +
+			"activation, error up to 2^-24 (8 |gamma (x - mean) / sqrt| + |beta| + 2^-6 |gamma| mean|x| / sqrt); the activation adds 8 ulps. A " +
 			"NaN or Inf makes its channel's y NaN.",
 		Shape: func(c *ShapeCall) ([]TypeShape, error) {
 			if err := channelShape(c, 3, true); err != nil {
@@ -62,7 +62,7 @@ func init() {
 	define(Def{
 		Opcode: OpBatchNormEval, Name: "batch_norm_eval", InPlace: true,
 		Doc: "y = act(gamma (x - mean) / sqrt(variance + eps) + beta) with given statistics. Before the activation, error up to 2^-24 " +
-			"(8 |gamma (x - mean) / sqrt| + |beta|); the activation adds 6 ulps. NaN goes through.",
+			"(8 |gamma (x - mean) / sqrt| + |beta|); the activation adds 8 ulps. NaN goes through.",
 		Shape: func(c *ShapeCall) ([]TypeShape, error) {
 			return []TypeShape{{F32, c.In[0].Shape()}}, channelShape(c, 5, true)
 		},
@@ -206,7 +206,7 @@ func (n channel) preActivation(x, eps, magnitude float64) (value, err float64) {
 // errorAt bounds the error of the activation's value where its argument is x within delta.
 func (a Activation) errorAt(x, delta float64) float64 {
 	y := a.Apply(x)
-	return math.Max(math.Abs(a.Apply(x-delta)-y), math.Abs(a.Apply(x+delta)-y)) + 6*Eps32*math.Abs(y) + tiny
+	return math.Max(math.Abs(a.Apply(x-delta)-y), math.Abs(a.Apply(x+delta)-y)) + 8*Eps32*math.Abs(y) + tiny*(1+math.Min(math.Abs(x), 128))
 }
 
 // derivativeErrorAt bounds the error of the activation's derivative where its argument is x within delta.
@@ -219,7 +219,7 @@ func (a Activation) derivativeErrorAt(x, delta float64) float64 {
 	case ActSiLU:
 		terms = sigmoid(x) * (1 + math.Abs(x)*sigmoid(-x))
 	}
-	return math.Max(math.Abs(a.Derivative(x-delta)-d), math.Abs(a.Derivative(x+delta)-d)) + 8*Eps32*terms + tiny
+	return math.Max(math.Abs(a.Derivative(x-delta)-d), math.Abs(a.Derivative(x+delta)-d)) + 8*Eps32*terms + 128*tiny
 }
 
 func batchNormGradBound(c *RefCall, eps float64) [][]float64 {
