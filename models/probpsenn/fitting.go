@@ -22,7 +22,7 @@ type TrainOptions struct {
 
 // Progress is how far training has come.
 type Progress struct {
-	Phase         string // "pretrain", "fit", "joint", "calibrate"
+	Phase         string // "pretrain", "fit", "joint", "calibrate", "examples"
 	Epoch, Epochs int    // of the phase, from 1
 	Done, Total   int    // inputs seen, over all phases
 	Loss          float64
@@ -38,7 +38,8 @@ type position struct {
 }
 
 // Train makes a model from labelled inputs: pre-training of the autoencoder, fit of the prototypes, joint training, and
-// calibration on the share held out. Pictures are NHWC in [-1, 1]; for the network "features" each row is a vector.
+// calibration on the share held out; then it looks for the training examples nearest to the prototypes. Pictures are
+// NHWC in [-1, 1]; for the network "features" each row is a vector.
 func Train(ctx context.Context, rt *runtime.Runtime, c Config, images *data.Images, o TrainOptions) (*Model, error) {
 	if err := checkData(&c, images); err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (m *Model) train(ctx context.Context, images *data.Images, o TrainOptions) 
 	if !m.hasDecoder() || c.PretrainEpochs == 0 {
 		r.at.Phase = "fit"
 	}
-	r.total = train.N*(c.Epochs+c.PretrainEpochs) + train.N + calibration.N
+	r.total = train.N*(c.Epochs+c.PretrainEpochs) + train.N + calibration.N + train.N
 	if o.Resume != "" {
 		if err := r.resume(o.Resume); err != nil {
 			return err
@@ -105,10 +106,13 @@ func (m *Model) train(ctx context.Context, images *data.Images, o TrainOptions) 
 	if err := r.phases(ctx); err != nil {
 		return err
 	}
-	if calibration.N == 0 {
-		return nil
+	if calibration.N > 0 {
+		err := m.Calibrate(ctx, calibration, func(rows int) { r.report("calibrate", 1, 1, r.total-train.N-calibration.N+rows, 0) })
+		if err != nil {
+			return err
+		}
 	}
-	return m.Calibrate(ctx, calibration, func(rows int) { r.report("calibrate", 1, 1, r.total-calibration.N+rows, 0) })
+	return m.NearestExamples(ctx, images, func(rows int) { r.report("examples", 1, 1, r.total-train.N+rows, 0) })
 }
 
 // A run is one call of Train.

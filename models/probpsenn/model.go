@@ -17,6 +17,7 @@ type Model struct {
 	Config      Config
 	Calibration *Calibration // nil before Calibrate: no percentiles and no verdicts then
 	History     []EpochStats
+	Examples    *Examples // nearest training examples of the prototypes; nil if none were looked for
 
 	rt         *runtime.Runtime
 	declared   *declaration

@@ -27,7 +27,8 @@ const (
 
 // Save writes the model, with its calibration, to one safetensors file, published by rename.
 func (m *Model) Save(path string) error {
-	metadata, err := encodeMetadata(modelFormat, map[string]any{"config": m.Config, "calibration": m.Calibration, "history": m.History})
+	metadata, err := encodeMetadata(modelFormat, map[string]any{"config": m.Config, "calibration": m.Calibration,
+		"history": m.History, "examples": m.Examples})
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,9 @@ func Load(rt *runtime.Runtime, path string) (*Model, error) {
 	var c Config
 	var calibration *Calibration
 	var history []EpochStats
-	err = decodeMetadata(f, modelFormat, map[string]any{"config": &c, "calibration": &calibration, "history": &history})
+	var examples *Examples
+	err = decodeMetadata(f, modelFormat, map[string]any{"config": &c, "calibration": &calibration, "history": &history,
+		"examples": &examples})
 	if err != nil {
 		return nil, fmt.Errorf("prob-psenn: %s: %w", path, err)
 	}
@@ -63,6 +66,9 @@ func Load(rt *runtime.Runtime, path string) (*Model, error) {
 	if err == nil && calibration != nil {
 		err = calibration.check(&c)
 	}
+	if err == nil && examples != nil {
+		err = examples.check(&c)
+	}
 	if err == nil {
 		err = extraTensors(f, len(m.declared.params.Vars())+len(m.declared.stats.Vars()))
 	}
@@ -70,7 +76,7 @@ func Load(rt *runtime.Runtime, path string) (*Model, error) {
 		m.Close()
 		return nil, fmt.Errorf("prob-psenn: %s: %w", path, err)
 	}
-	m.Calibration, m.History = calibration, history
+	m.Calibration, m.History, m.Examples = calibration, history, examples
 	return m, nil
 }
 

@@ -48,6 +48,9 @@ func (m *Model) NewPredictor(o PredictorOptions) (p *Predictor, err error) {
 	if o.MaxBatch < 1 || o.MaxBatch > 1<<16 {
 		return nil, fmt.Errorf("prob-psenn: a batch of %d; 1 to 65536", o.MaxBatch)
 	}
+	if o.Samples < 0 || o.Samples > 10000 {
+		return nil, fmt.Errorf("prob-psenn: %d prototype samples; 1 to 10000, or 0 for the configuration's", o.Samples)
+	}
 	p = &Predictor{m: m, o: o, samples: o.Samples}
 	if p.samples == 0 {
 		p.samples = m.Config.EvalSamples

@@ -121,3 +121,7 @@ func (p *Page) Save(path string) error {
 	}
 	return atomicfile.WriteFile(path, b.Bytes())
 }
+
+// SaveFile replaces a file that belongs to a report, such as its figures in JSON, by what fill writes. If fill fails,
+// the file stays as it was; nobody ever sees a part of it.
+func SaveFile(path string, fill func(w io.Writer) error) error { return atomicfile.Write(path, fill) }

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"image"
@@ -17,9 +18,10 @@ type Picture struct {
 	Pixels                  []float32
 }
 
-func (p Picture) dataURI() (template.URL, error) {
+// PNG is the picture as a PNG file with 8 bits per channel.
+func (p Picture) PNG() ([]byte, error) {
 	if p.Height < 1 || p.Width < 1 || p.Channels != 1 && p.Channels != 3 || len(p.Pixels) != p.Height*p.Width*p.Channels {
-		return "", fmt.Errorf("a picture of %dx%d with %d channels has %d pixel values", p.Height, p.Width, p.Channels, len(p.Pixels))
+		return nil, fmt.Errorf("a picture of %dx%d with %d channels has %d pixel values", p.Height, p.Width, p.Channels, len(p.Pixels))
 	}
 	var picture image.Image
 	if area := image.Rect(0, 0, p.Width, p.Height); p.Channels == 1 {
@@ -41,9 +43,31 @@ func (p Picture) dataURI() (template.URL, error) {
 	var b bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
 	if err := encoder.Encode(&b, picture); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// MarshalJSON gives the sizes and, as "png", the picture as a PNG file in base64.
+func (p Picture) MarshalJSON() ([]byte, error) {
+	file, err := p.PNG()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(struct {
+		Height   int    `json:"height"`
+		Width    int    `json:"width"`
+		Channels int    `json:"channels"`
+		PNG      []byte `json:"png"`
+	}{p.Height, p.Width, p.Channels, file})
+}
+
+func (p Picture) dataURI() (template.URL, error) {
+	file, err := p.PNG()
+	if err != nil {
 		return "", err
 	}
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(file)), nil
 }
 
 // toByte inverts 2x/255 - 1.
