@@ -196,6 +196,11 @@ func (m *Model) Train(ctx context.Context, x []float32, labels []int32, o TrainO
 	if rows == 0 || len(x) != rows*in {
 		return fmt.Errorf("mlp: %d features for %d rows of %d", len(x), rows, in)
 	}
+	for i, label := range labels {
+		if label < 0 || int(label) >= m.Config.Classes {
+			return fmt.Errorf("mlp: label %d of row %d is outside 0 to %d", label, i, m.Config.Classes-1)
+		}
+	}
 	if o.LearningRate == 0 {
 		o.LearningRate = 1e-3
 	}
