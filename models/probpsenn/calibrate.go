@@ -13,9 +13,10 @@ import (
 
 // The verdict's thresholds: the share of fresh inputs like those of training that is flagged.
 const (
-	unfamiliarShare = .05
-	ambiguousShare  = .05
-	competingShare  = .1 // a class competes if it has at least this share of the winner's probability
+	unfamiliarShare  = .05
+	ambiguousShare   = .05
+	leastProbability = .5 // below it other classes together are likelier, whatever is usual for the class
+	competingShare   = .1 // a class competes if it has at least this share of the winner's probability
 )
 
 // Calibration holds the scores of held-out inputs, per predicted class, against which new inputs are ranked. Nothing
@@ -135,7 +136,11 @@ func surprise(sorted []float64, x float64) float64 {
 	return -math.Log(float64(n-start+1)/float64(n+1)) + math.Min(excess/mean, 1e6)
 }
 
-// percentile is the split-conformal rank of x: with n held-out scores, a fresh input of the same kind exceeds 1-alpha
+// flagged reports a percentile that at most the given share of fresh inputs reaches. The slack is for the rounding of
+// shares that are not binary fractions.
+func flagged(percentile, share float64) bool { return percentile >= 1-share-1e-12 }
+
+// percentile is the split-conformal rank of x: with n held-out scores, a fresh input of the same kind reaches 1-alpha
 // with probability at most alpha.
 func percentile(sorted []float64, x float64) float64 {
 	at, _ := slices.BinarySearch(sorted, x) // those strictly smaller
@@ -150,9 +155,9 @@ func (r *Calibration) judge(p *Prediction, s *scratch) {
 	p.Scores.Unfamiliarity = percentile(k.Combined, p.Scores.Combined)
 	p.Scores.Ambiguity = percentile(k.Entropy, p.PredictiveEntropy)
 	switch {
-	case p.Scores.Unfamiliarity > 1-unfamiliarShare:
+	case flagged(p.Scores.Unfamiliarity, unfamiliarShare):
 		p.Verdict, p.Reason = Unfamiliar, reasonUnfamiliar
-	case p.Scores.Ambiguity > 1-ambiguousShare && p.compete(s):
+	case (flagged(p.Scores.Ambiguity, ambiguousShare) || p.Probability < leastProbability) && p.compete(s):
 		p.Verdict, p.Reason = Ambiguous, reasonAmbiguous
 	default:
 		p.Verdict, p.Reason = Trusted, reasonTrusted
@@ -161,7 +166,7 @@ func (r *Calibration) judge(p *Prediction, s *scratch) {
 
 const (
 	reasonTrusted    = "like held-out inputs of its class, and one class explains it"
-	reasonAmbiguous  = "less certain than 95 % of held-out inputs of its class, and other classes explain it too"
+	reasonAmbiguous  = "less certain than 95 % of held-out inputs of its class, or than even odds, and other classes explain it too"
 	reasonUnfamiliar = "stranger than 95 % of held-out inputs of its class"
 )
 
