@@ -131,8 +131,7 @@ int32_t crb_stream_sync(const crb_backend *b, credence_stream *stream, credence_
 int32_t crb_stream_run(const crb_backend *b, credence_stream *stream, credence_plan *plan, uint64_t tag,
                        const crb_slots *slots, uint32_t n_slots, const int64_t *iargs, uint32_t n_iargs,
                        const double *fargs, uint32_t n_fargs, credence_error *err) {
-  const int32_t status =
-      crb_stream_submit(b, stream, plan, tag, slots, n_slots, iargs, n_iargs, fargs, n_fargs, err);
+  const int32_t status = crb_stream_submit(b, stream, plan, tag, slots, n_slots, iargs, n_iargs, fargs, n_fargs, err);
   return status != CREDENCE_OK ? status : table(b)->stream_sync(stream, err);
 }
 

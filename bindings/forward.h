@@ -66,8 +66,8 @@ int32_t crb_stream_submit(const crb_backend *, credence_stream *, credence_plan 
                           uint32_t n_fargs, credence_error *);
 /* Submit and sync in one call: what a host that waits anyway pays for once. */
 int32_t crb_stream_run(const crb_backend *, credence_stream *, credence_plan *, uint64_t tag, const crb_slots *slots,
-                       uint32_t n_slots, const int64_t *iargs, uint32_t n_iargs, const double *fargs,
-                       uint32_t n_fargs, credence_error *);
+                       uint32_t n_slots, const int64_t *iargs, uint32_t n_iargs, const double *fargs, uint32_t n_fargs,
+                       credence_error *);
 int32_t crb_stream_sync(const crb_backend *, credence_stream *, credence_error *);
 void crb_stream_cancel(const crb_backend *, credence_stream *, uint64_t tag);
 int32_t crb_stream_clock(const crb_backend *, credence_stream *, uint64_t *nanoseconds, credence_error *);
