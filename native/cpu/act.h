@@ -16,9 +16,6 @@ static inline bool act_output_tells(int64_t kind, double p) {
   return kind != CREDENCE_ACT_GELU && kind != CREDENCE_ACT_SILU && !(kind == CREDENCE_ACT_LEAKY_RELU && p < 0);
 }
 
-/* x where mask, else 0. */
-static inline vf vf_where(vi mask, vf x) { return (vf)(mask & (vi)x); }
-
 static inline vf act_apply(int64_t kind, float p, vf x) {
   const vf zero = vf_set(0);
   vf unused;

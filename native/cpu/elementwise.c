@@ -34,9 +34,8 @@
     return ew_run(call, ctx, row_##NAME, p, err);                                                               \
   }
 
-static inline vf where(vi mask, vf x) { return (vf)(mask & (vi)x); }
 static inline vf sign(vf x) {
-  return where(x != vf_set(0), vf_select(x == x, vf_copysign(vf_set(1), x), x)); /* NaN != 0 too */
+  return vf_where(x != vf_set(0), vf_select(x == x, vf_copysign(vf_set(1), x), x)); /* NaN != 0 too */
 }
 
 UNARY(neg, -u)
@@ -50,7 +49,7 @@ UNARY(reciprocal, vf_set(1) / u)
 UNARY(sign, sign(u))
 SCALARS(EW_UNARY, affine, 1, vf_fma(u, vf_set(p[0]), vf_set(p[1])))
 SCALARS(EW_UNARY, clamp, 1, vf_at_least(vf_at_most(u, p[1]), p[0]))
-SCALARS(EW_BINARY, clamp_grad, 2, where((u >= vf_set(p[0])) & (u <= vf_set(p[1])), v))
+SCALARS(EW_BINARY, clamp_grad, 2, vf_where((u >= vf_set(p[0])) & (u <= vf_set(p[1])), v))
 
 BINARY(add, u + v)
 BINARY(sub, u - v)
@@ -58,8 +57,8 @@ BINARY(mul, u *v)
 BINARY(div, u / v)
 BINARY(maximum, vf_max(u, v))
 BINARY(minimum, vf_min(u, v))
-BINARY(greater_equal, where(u >= v, vf_set(1)))
-BINARY(equal, where(u == v, vf_set(1)))
+BINARY(greater_equal, vf_where(u >= v, vf_set(1)))
+BINARY(equal, vf_where(u == v, vf_set(1)))
 
 CR_FAMILY(elementwise, {CREDENCE_OP_NEG, check_neg, run_neg}, {CREDENCE_OP_ABS, check_abs, run_abs},
           {CREDENCE_OP_EXP, check_exp, run_exp}, {CREDENCE_OP_LOG, check_log, run_log},

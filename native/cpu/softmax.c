@@ -71,7 +71,7 @@ INLINE vf term(kind op, const float *x, const float *dy, float *y, float m, int6
   if (op == SOFTMAX_GRAD) return whole ? vf_load(x) * vf_load(dy) : vf_load_n(x, valid) * vf_load_n(dy, valid);
   if (op == LOG_SOFTMAX_GRAD) return whole ? vf_load(dy) : vf_load_n(dy, valid);
   vf e = vf_exp_negative((whole ? vf_load(x) : vf_load_n(x, valid)) - vf_set(m));
-  if (!whole) e = (vf)((vi)e & (vi_lanes() < vi_set((int32_t)valid)));
+  if (!whole) e = vf_where(vi_lanes() < vi_set((int32_t)valid), e);
   if (op == SOFTMAX || op == CROSS_ENTROPY_GRAD) {
     if (whole)
       vf_store(y, e);
@@ -242,7 +242,7 @@ INLINE int32_t short_rows(const job *j, kind op, int64_t r, int64_t rows, creden
   memcpy(&label, label_lane, sizeof label);
   if (!has_map(op)) {
     vf y = op == LOG_SUM_EXP ? vf_select(m - m == zero, m + vf_log(sum), m)
-                             : (vf)((vi)((m - vf_load(chosen_lane)) + vf_log(sum)) & (label >= 0));
+                             : vf_where(label >= 0, (m - vf_load(chosen_lane)) + vf_log(sum));
     if (rows == CR_W)
       vf_store(j->y + r, y);
     else
@@ -253,8 +253,8 @@ INLINE int32_t short_rows(const job *j, kind op, int64_t r, int64_t rows, creden
   const vf b = op == LOG_SOFTMAX ? vf_log(sum) : op == CROSS_ENTROPY_GRAD ? load_some(j->dy + r, rows) : zero;
   for (int64_t c = 0; c < n; c++) {
     if (labelled) {
-      vf chosen = (vf)((vi)vf_set(1) & (label == vi_set((int32_t)c)));
-      x[c] = (vf)((vi)((x[c] * a - chosen) * b) & (label >= 0));
+      vf chosen = vf_where(label == vi_set((int32_t)c), vf_set(1));
+      x[c] = vf_where(label >= 0, (x[c] * a - chosen) * b);
     } else {
       x[c] = mapped(op, x[c], pairs ? dy[c] : zero, x[c], a, b);
     }

@@ -112,6 +112,8 @@ static inline vf vf_sqrt(vf a) {
 
 /* mask lanes are all ones or all zeros, as vector comparisons give them */
 static inline vf vf_select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
+/* x where mask, else 0. */
+static inline vf vf_where(vi mask, vf x) { return (vf)(mask & (vi)x); }
 static inline vf vf_abs(vf a) { return (vf)((vi)a & vi_set(0x7fffffff)); }
 
 /* NaN if either is NaN. */

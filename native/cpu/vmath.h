@@ -11,7 +11,7 @@
 #define CR_LN2_HI 0x1.63p-1f /* 8 bits, so that n CR_LN2_HI is exact */
 #define CR_LN2_LO -0x1.bd0106p-13f
 
-/* The bits of sign, of exponent and mantissa. */
+/* The magnitude of one with the sign of the other. */
 static inline vf vf_copysign(vf magnitude, vf sign) {
   return (vf)(((vi)magnitude & vi_set(0x7fffffff)) | ((vi)sign & vi_set((int32_t)0x80000000)));
 }
