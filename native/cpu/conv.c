@@ -1,10 +1,11 @@
 /* CONV2D and CONV2D_GRAD_INPUT, and the operations' rows; the weight gradient is in conv_weight.c.
  *
  * Both are products of windows with weights. A window is a few pieces of adjacent floats, one per row of the kernel,
- * so the kernels of gemm.c read it where it lies, in a copy of the picture that has its padding around it; nothing is
- * unfolded. The input gradient is cut by the strides into phases: the outputs of one phase all reach the same taps of
- * the kernel, which lie densely in y, so a phase is a convolution of stride 1 with its own part of the weights, and its
- * results are written with the stride. No product with a structural zero is computed.
+ * so the kernels of gemm.c read it where it lies; nothing is unfolded. At the borders the pieces are shorter or fewer:
+ * outputs are grouped by the taps that lie inside the picture, and padding is neither copied nor multiplied. The input
+ * gradient is cut by the strides into phases: the outputs of one phase all reach the same taps of the kernel, which lie
+ * densely in y, so a phase is a convolution of stride 1 with its own part of the weights, and its results are written
+ * with the stride. No product with a structural zero is computed.
  *
  * What is plainly a matrix product (1 x 1 kernels; a kernel that covers the picture) goes to cr_gemm_run. An input
  * gradient into a few channels would leave most lanes idle: there y times all weights is computed first, [p q, r s c],
@@ -15,12 +16,18 @@
 
 #include "act.h"
 
+enum { TILE_STRIDE = CR_KC + CR_W };
+
+/* One axis of a phase: output t reads taps source rows from t step + base on, and is row t out_step + out. */
+typedef struct axis {
+  int64_t taps, first, end; /* outputs first <= t < end */
+  int64_t step, base, out_step, out;
+} axis;
+
 typedef struct phase {
-  int64_t taps_h, taps_w, k;
-  int64_t t0, t1, u0, u1; /* outputs by their place in the phase: row t, column u */
-  int64_t base_h, base_w; /* the window of (t, u) begins at padded row t step_h + base_h ... */
-  int64_t out_h, out_w;   /* and its output is row t out_step_h + out_h ... */
-  const float *weights;   /* panels of k rows */
+  axis h, w;
+  int64_t k;
+  const float *weights; /* panels of k rows */
 } phase;
 
 typedef struct windows {
@@ -28,12 +35,9 @@ typedef struct windows {
   const cr_ctx *ctx;
   const float *src;
   int64_t src_h, src_w, src_c, dst_h, dst_w, n;
-  int64_t step_h, step_w, out_step_h, out_step_w;
-  int64_t pad_h, pad_w, pitch; /* pitch: pixels in a row of the padded picture */
-  int64_t t0, t1, low, high;   /* all outputs; a band of rows t .. reads padded rows t step_h + low .. + high - 1 */
-  bool gradient, copy;
-  int64_t phases, panels, band, bands, images, tasks; /* a task: a band of rows of one picture, or several pictures */
-  size_t picture;                                     /* floats of a padded band */
+  bool gradient;
+  int64_t phases, panels;
+  int64_t first, end, band, bands, images, tasks; /* a task: a band of rows of one picture, or several pictures */
   float *packed;
   phase *phase;
 } windows;
@@ -42,90 +46,64 @@ static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
 
 static int64_t ceil_div_signed(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
-/* One axis of a phase of the input gradient: its taps, outputs and where the first window begins. */
-static void phase_axis(int64_t kernel, int64_t stride, int64_t pad, int64_t size, int64_t remainder, int64_t *taps,
-                       int64_t *first, int64_t *end) {
-  *taps = remainder < kernel ? (kernel - remainder + stride - 1) / stride : 0;
-  *first = cr_max(0, ceil_div_signed(pad - remainder, stride));
-  *end = cr_max(*first, (size - 1 + pad - remainder + stride) / stride);
+/* Row h of the input gradient is t stride + remainder - pad; it is reached by taps remainder + i stride from row t - i.
+ */
+static axis gradient_axis(int64_t kernel, int64_t stride, int64_t pad, int64_t size, int64_t remainder) {
+  const int64_t taps = remainder < kernel ? (kernel - remainder + stride - 1) / stride : 0;
+  const int64_t first = cr_max(0, ceil_div_signed(pad - remainder, stride));
+  return (axis){.taps = taps,
+                .first = first,
+                .end = cr_max(first, (size - 1 + pad - remainder + stride) / stride),
+                .step = 1,
+                .base = 1 - taps,
+                .out_step = stride,
+                .out = remainder - pad};
 }
 
-/* How far windows reach outside before the first row or column, over all phases of one axis; and the extent of what
- * they read: low and high are the least begin and the greatest end of a window of t = 0. */
-static void input_axis(int64_t kernel, int64_t stride, int64_t pad, int64_t size, int64_t *padding, int64_t *t0,
-                       int64_t *t1, int64_t *low, int64_t *high) {
-  *padding = 0, *t0 = INT64_MAX, *t1 = 0, *low = 0;
-  for (int64_t m = 0; m < stride; m++) {
-    int64_t taps, first, end;
-    phase_axis(kernel, stride, pad, size, m, &taps, &first, &end);
-    if (end > first) {
-      *padding = cr_max(*padding, taps - 1 - first);
-      *t0 = cr_min(*t0, first);
-      *t1 = cr_max(*t1, end);
-    }
+static phase make_phase(const cr_conv *c, bool gradient, int64_t index) {
+  phase ph = {.h = {c->r, 0, c->p, c->sh, -c->top, 1, 0}, .w = {c->s, 0, c->q, c->sw, -c->left, 1, 0}};
+  if (gradient) {
+    ph.h = gradient_axis(c->r, c->sh, c->top, c->h, index / c->sw);
+    ph.w = gradient_axis(c->s, c->sw, c->left, c->w, index % c->sw);
   }
-  *t0 = cr_min(*t0, *t1);
-  *low = *padding - ((kernel + stride - 1) / stride - 1);
-  *high = *padding + 1;
-}
-
-static phase make_phase(const cr_conv *c, const windows *v, int64_t index) {
-  if (!v->gradient) return (phase){.taps_h = c->r, .taps_w = c->s, .k = c->r * c->s * c->c, .t1 = c->p, .u1 = c->q};
-  phase ph = {0};
-  const int64_t mh = index / c->sw, mw = index % c->sw;
-  phase_axis(c->r, c->sh, c->top, c->h, mh, &ph.taps_h, &ph.t0, &ph.t1);
-  phase_axis(c->s, c->sw, c->left, c->w, mw, &ph.taps_w, &ph.u0, &ph.u1);
-  if (ph.taps_h == 0 || ph.taps_w == 0) ph.taps_h = ph.taps_w = 0;
-  ph.k = ph.taps_h * ph.taps_w * c->f;
-  ph.base_h = v->pad_h - (ph.taps_h - 1), ph.base_w = v->pad_w - (ph.taps_w - 1);
-  ph.out_h = mh - c->top, ph.out_w = mw - c->left;
+  ph.k = ph.h.taps * ph.w.taps * (gradient ? c->f : c->c);
   return ph;
 }
 
-static int64_t packed_floats(const windows *v, int64_t k) { return v->panels * k * CR_NR; }
-
 /* Everything but memory. */
 static windows lay_out(const cr_conv *c, bool gradient, int64_t threads, cr_scratch *scratch) {
-  windows v = {.c = c, .phases = 1, .gradient = gradient};
-  int64_t width_end;
+  windows v = {.c = c,
+               .gradient = gradient,
+               .phases = 1,
+               .src = c->x,
+               .src_h = c->h,
+               .src_w = c->w,
+               .src_c = c->c,
+               .dst_h = c->p,
+               .dst_w = c->q,
+               .n = c->f,
+               .end = c->p};
   if (gradient) {
-    int64_t u0, u1, low, high;
     v.src = c->y, v.src_h = c->p, v.src_w = c->q, v.src_c = c->f, v.dst_h = c->h, v.dst_w = c->w, v.n = c->c;
-    v.step_h = v.step_w = 1, v.out_step_h = c->sh, v.out_step_w = c->sw, v.phases = c->sh * c->sw;
-    input_axis(c->s, c->sw, c->left, c->w, &v.pad_w, &u0, &u1, &low, &high);
-    width_end = cr_max(1, u1 - 1 + high);
-    input_axis(c->r, c->sh, c->top, c->h, &v.pad_h, &v.t0, &v.t1, &v.low, &v.high);
-  } else {
-    v.src = c->x, v.src_h = c->h, v.src_w = c->w, v.src_c = c->c, v.dst_h = c->p, v.dst_w = c->q, v.n = c->f;
-    v.step_h = c->sh, v.step_w = c->sw, v.out_step_h = v.out_step_w = 1;
-    v.pad_h = c->top, v.pad_w = c->left, v.t1 = c->p, v.high = c->r;
-    width_end = cr_max(1, (c->q - 1) * c->sw + c->s);
+    v.phases = c->sh * c->sw;
+    v.first = INT64_MAX, v.end = 0;
+    for (int64_t m = 0; m < c->sh; m++) {
+      const axis a = gradient_axis(c->r, c->sh, c->top, c->h, m);
+      if (a.end > a.first) v.first = cr_min(v.first, a.first), v.end = cr_max(v.end, a.end);
+    }
+    v.first = cr_min(v.first, v.end);
   }
-  const int64_t height_end = (v.t1 - 1) * v.step_h + v.high;
-  v.copy = v.pad_h > 0 || v.pad_w > 0 || height_end > v.src_h || width_end > v.src_w;
-  v.pitch = v.copy ? width_end : v.src_w;
   v.panels = cr_ceil_div(v.n, CR_NR);
-
-  const int64_t rows = cr_max(1, v.t1 - v.t0), taps = c->r * c->s, pixels = v.dst_h * v.dst_w;
-  const double work = (double)pixels * (double)taps * (double)v.src_c * (double)(v.panels * CR_NR) /
-                          (gradient ? (double)(c->sh * c->sw) : 1.0) +
-                      (double)pixels * (double)v.n + 1;
+  const int64_t rows = cr_max(1, v.end - v.first), taps = c->r * c->s, pixels = v.dst_h * v.dst_w;
+  const double products = (double)taps * (double)v.src_c / (gradient ? (double)(c->sh * c->sw) : 1.0);
+  const double work = (double)pixels * (products + 1) * (double)(v.panels * CR_NR) + 1;
   v.band = cr_max(1, work > CR_CONV_TASK ? (int64_t)((double)rows * CR_CONV_TASK / work) : rows);
-  for (;;) {
-    v.picture = v.copy ? (size_t)(((v.band - 1) * v.step_h + v.high - v.low) * v.pitch * v.src_c) : 0;
-    if (v.band == 1 || v.picture * 4 <= CR_CONV_BAND) break;
-    v.band = (v.band + 1) / 2;
-  }
   v.bands = cr_ceil_div(rows, v.band);
-  v.images = 1;
-  if (v.bands == 1) {
-    v.images = cr_max(1, cr_min((int64_t)(CR_CONV_TASK / work), c->b / (4 * threads)));
-    if (v.picture > 0) v.images = cr_max(1, cr_min(v.images, CR_CONV_BAND / (int64_t)(v.picture * 4)));
-  }
+  v.images = v.bands > 1 ? 1 : cr_max(1, cr_min((int64_t)(CR_CONV_TASK / work), c->b / (4 * threads)));
   v.tasks = cr_ceil_div(c->b, v.images) * v.bands;
   const size_t weights = (size_t)(taps * v.src_c * v.panels * CR_NR) * 4;
   scratch->shared = weights + round64((size_t)v.phases * sizeof(phase));
-  scratch->per_thread = ((size_t)v.images * v.picture + CR_MR * (CR_KC + CR_W)) * 4;
+  scratch->per_thread = CR_MR * TILE_STRIDE * sizeof(float);
   return v;
 }
 
@@ -144,9 +122,9 @@ static int32_t pack_task(void *arg, int64_t index, int32_t worker, credence_erro
     CR_NAME(cr_pack_panel)(&b, 0, ph->k, col, cols, to);
     return CREDENCE_OK;
   }
-  const int64_t mh = ph->out_h + c->top, mw = ph->out_w + c->left;
-  for (int64_t i = ph->taps_h - 1; i >= 0; i--) /* later rows of y come from earlier taps */
-    for (int64_t j = ph->taps_w - 1; j >= 0; j--, to += c->f * CR_NR) {
+  const int64_t mh = ph->h.out + c->top, mw = ph->w.out + c->left;
+  for (int64_t i = ph->h.taps - 1; i >= 0; i--) /* later rows of y come from earlier taps */
+    for (int64_t j = ph->w.taps - 1; j >= 0; j--, to += c->f * CR_NR) {
       const int64_t tap = (mh + i * c->sh) * c->s + mw + j * c->sw;
       const cr_matrix b = {(const char *)(c->weights + tap * c->c * c->f), c->f * 4, CREDENCE_F32, true};
       CR_NAME(cr_pack_panel)(&b, 0, c->f, col, cols, to);
@@ -156,89 +134,105 @@ static int32_t pack_task(void *arg, int64_t index, int32_t worker, credence_erro
 
 /* ---- windows times weights ---- */
 
-/* Block k .. of a window, whose rows are length floats each, pitch floats apart. */
-static int64_t cut_pieces(int64_t length, int64_t pitch, int64_t k, int64_t depth, cr_piece *piece) {
+/* Outputs whose windows lie in the picture with the same taps: t0 <= t < t1 and u0 <= u < u1 of several pictures, taps
+ * [h0, h1) x [w0, w1). At the borders taps outside are left out, so that no padding is copied or multiplied. */
+typedef struct region {
+  const windows *v;
+  const phase *ph;
+  int64_t t0, t1, h0, h1, u0, u1, w0, w1;
+  const float *src; /* of the first picture */
+  float *dst;
+  int64_t images;
+} region;
+
+/* The taps of output t that lie inside, and how far (below limit) the outputs after it have the same. */
+static int64_t same_taps(const axis *a, int64_t size, int64_t t, int64_t limit, int64_t *low, int64_t *high) {
+  int64_t end = t;
+  for (; end < limit; end++) {
+    const int64_t start = end * a->step + a->base;
+    int64_t l = cr_min(cr_max(0, -start), a->taps), h = cr_max(l, cr_min(a->taps, size - start));
+    if (l == h) l = h = 0;
+    if (end == t) *low = l, *high = h;
+    if (l != *low || h != *high) break;
+  }
+  return end;
+}
+
+/* Block k .. of the region's windows. */
+static int64_t cut_pieces(const region *g, int64_t k, int64_t depth, cr_piece *piece) {
+  const int64_t channels = g->v->src_c, line = g->ph->w.taps * channels;
   int64_t n = 0;
-  for (const int64_t end = k + depth; k < end; n++) {
-    const int64_t at = k % length;
-    piece[n] = (cr_piece){k / length * pitch + at, cr_min(length - at, end - k)};
-    k += piece[n].length;
+  if (depth == 0 || g->w0 == g->w1) return 0;
+  for (int64_t i = cr_max(g->h0, k / line); i < g->h1 && i * line < k + depth; i++) {
+    const int64_t begin = i * line + g->w0 * channels;
+    const int64_t from = cr_max(begin, k), to = cr_min(i * line + g->w1 * channels, k + depth);
+    if (from >= to) continue;
+    piece[n++] = (cr_piece){(i - g->h0) * g->v->src_w * channels + from - begin, to - from, from - k};
   }
   return n;
 }
 
-/* Windows and outputs of consecutive rows of the product: a phase's outputs, row by row, picture by picture. */
+/* Windows and outputs of consecutive rows of the product: a region's outputs, row by row, picture by picture. */
 typedef struct cursor {
   const float *window;
   float *out;
   int64_t image, t, u;
 } cursor;
 
-typedef struct stage {
-  const windows *v;
-  const phase *ph;
-  const float *base;     /* padded row t0 step_h + low of the first picture */
-  float *dst;            /* of the first picture */
-  int64_t t0, t1, first; /* of this band; first: the padded row at base */
-  int64_t base_step;
-} stage;
-
-static void seek(const stage *s, cursor *at) {
-  const windows *v = s->v;
-  const phase *ph = s->ph;
-  const int64_t row = at->t * v->step_h + ph->base_h - s->first, col = at->u * v->step_w + ph->base_w;
-  at->window = s->base + at->image * s->base_step + (row * v->pitch + col) * v->src_c;
-  const int64_t h = at->t * v->out_step_h + ph->out_h, w = at->u * v->out_step_w + ph->out_w;
-  at->out = s->dst + ((at->image * v->dst_h + h) * v->dst_w + w) * v->n;
+static void seek(const region *g, cursor *at) {
+  const windows *v = g->v;
+  const axis *h = &g->ph->h, *w = &g->ph->w;
+  const int64_t row = at->t * h->step + h->base + g->h0, col = at->u * w->step + w->base + g->w0;
+  const bool taps = g->h0 < g->h1 && g->w0 < g->w1; /* without any there may be no such row */
+  at->window = taps ? g->src + ((at->image * v->src_h + row) * v->src_w + col) * v->src_c : g->src;
+  at->out =
+      g->dst + ((at->image * v->dst_h + at->t * h->out_step + h->out) * v->dst_w + at->u * w->out_step + w->out) * v->n;
 }
 
-static void advance(const stage *s, cursor *at) {
-  const windows *v = s->v;
-  at->window += v->step_w * v->src_c;
-  at->out += v->out_step_w * v->n;
-  if (++at->u < s->ph->u1) return;
-  at->u = s->ph->u0;
-  if (++at->t == s->t1) at->t = s->t0, at->image++;
-  seek(s, at);
+static void advance(const region *g, cursor *at) {
+  at->window += g->ph->w.step * g->v->src_c;
+  at->out += g->ph->w.out_step * g->v->n;
+  if (++at->u < g->u1) return;
+  at->u = g->u0;
+  if (++at->t == g->t1) at->t = g->t0, at->image++;
+  if (at->image < g->images) seek(g, at);
 }
 
-static int32_t run_phase(const stage *s, int64_t images, float *copy_to) {
-  const windows *v = s->v;
-  const phase *ph = s->ph;
-  const int64_t rows = images * (s->t1 - s->t0) * (ph->u1 - ph->u0), tiles = cr_tile_count(rows);
+static int32_t run_region(const region *g, float *copy_to) {
+  const windows *v = g->v;
+  const phase *ph = g->ph;
+  const int64_t rows = g->images * (g->t1 - g->t0) * (g->u1 - g->u0), tiles = cr_tile_count(rows);
   /* windows may lie a multiple of 4096 bytes apart and share one set of the first-level cache, see matmul.c */
-  const bool copy = v->panels >= 4 || (v->panels >= 2 && v->step_w * v->src_c * 4 % 2048 == 0);
-  const cr_epilogue *e = &v->c->epilogue;
+  const bool copy = v->panels >= 4 || (v->panels >= 2 && ph->w.step * v->src_c * 4 % 2048 == 0);
   int64_t k = 0;
   do {
     const int64_t depth = cr_min(CR_KC, ph->k - k);
-    cr_piece piece[CR_KC];
-    const cr_piece whole = {0, depth};
-    const int64_t pieces = depth == 0 ? 0 : cut_pieces(ph->taps_w * v->src_c, v->pitch * v->src_c, k, depth, piece);
+    cr_piece piece[CR_KC], copied[CR_KC];
+    const int64_t pieces = cut_pieces(g, k, depth, piece);
+    for (int64_t n = 0, at = 0; copy && n < pieces; at += piece[n++].length)
+      copied[n] = (cr_piece){at, piece[n].length, piece[n].row};
     const float *a[CR_MR];
     float *out[CR_MR], *y[CR_MR];
     cr_tile t = {.a = a,
-                 .piece = copy ? &whole : piece,
-                 .pieces = copy ? 1 : pieces,
+                 .piece = copy ? copied : piece,
+                 .pieces = pieces,
                  .b_stride = CR_NR,
                  .y = y,
                  .add = k > 0,
-                 .epilogue = k + depth == ph->k ? e : NULL};
-    cursor at = {.t = s->t0, .u = ph->u0};
-    seek(s, &at);
+                 .epilogue = k + depth == ph->k ? &v->c->epilogue : NULL};
+    cursor at = {.t = g->t0, .u = g->u0};
+    seek(g, &at);
     for (int64_t tile = 0; tile < tiles; tile++) {
       const int64_t height = cr_tile_start(rows, tiles, tile + 1) - cr_tile_start(rows, tiles, tile);
       for (int64_t i = 0; i < height; i++) {
         a[i] = at.window, out[i] = at.out;
-        advance(s, &at);
+        advance(g, &at);
       }
-      if (copy) {
-        for (int64_t i = 0; i < height; i++) {
-          float *to = copy_to + i * (CR_KC + CR_W);
-          for (int64_t n = 0, j = 0; n < pieces; j += piece[n++].length)
-            memcpy(to + j, a[i] + piece[n].offset, (size_t)piece[n].length * 4);
-          a[i] = to;
-        }
+      for (int64_t i = 0; copy && i < height; i++) {
+        float *to = copy_to + i * TILE_STRIDE;
+        for (int64_t n = 0; n < pieces; n++)
+          memcpy(to + copied[n].offset, a[i] + piece[n].offset, (size_t)piece[n].length * 4);
+        a[i] = to;
       }
       for (int64_t p = 0; p < v->panels; p++) {
         for (int64_t i = 0; i < height; i++) y[i] = out[i] + p * CR_NR;
@@ -256,27 +250,25 @@ static int32_t run_phase(const stage *s, int64_t images, float *copy_to) {
 
 static int32_t window_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
   const windows *v = arg;
-  float *copy_to = (float *)cr_worker_scratch(v->ctx, worker), *padded = copy_to + CR_MR * (CR_KC + CR_W);
-  const int64_t image = index / v->bands * v->images, images = cr_min(v->images, v->c->b - image);
-  const int64_t t0 = v->t0 + index % v->bands * v->band, t1 = cr_min(t0 + v->band, v->t1);
-  const int64_t floats = v->src_h * v->src_w * v->src_c, first = v->copy ? t0 * v->step_h + v->low : 0;
-  if (v->copy)
-    for (int64_t i = 0; i < images; i++)
-      cr_pad_rows(v->src + (image + i) * floats, v->src_h, v->src_w, v->src_c, v->pad_h, v->pad_w, first,
-                  (t1 - t0 - 1) * v->step_h + v->high - v->low, v->pitch, padded + (size_t)i * v->picture);
+  float *copy_to = (float *)cr_worker_scratch(v->ctx, worker);
+  const int64_t image = index / v->bands * v->images;
+  const int64_t first = v->first + index % v->bands * v->band, end = cr_min(first + v->band, v->end);
   for (int64_t n = 0; n < v->phases; n++) {
     const phase *ph = &v->phase[n];
-    const stage s = {.v = v,
-                     .ph = ph,
-                     .base = v->copy ? padded : v->src + image * floats,
-                     .base_step = v->copy ? (int64_t)v->picture : floats,
-                     .dst = v->c->out + image * v->dst_h * v->dst_w * v->n,
-                     .t0 = cr_max(t0, ph->t0),
-                     .t1 = cr_min(t1, ph->t1),
-                     .first = first};
-    if (s.t0 >= s.t1 || ph->u0 >= ph->u1) continue;
-    const int32_t status = run_phase(&s, images, copy_to);
-    if (status != CREDENCE_OK) return cr_fail(err, status, "conv2d: cancelled");
+    region g = {.v = v,
+                .ph = ph,
+                .images = cr_min(v->images, v->c->b - image),
+                .src = v->src + image * v->src_h * v->src_w * v->src_c,
+                .dst = v->c->out + image * v->dst_h * v->dst_w * v->n};
+    const int64_t last = cr_min(end, ph->h.end);
+    for (g.t0 = cr_max(first, ph->h.first); g.t0 < last; g.t0 = g.t1) {
+      g.t1 = same_taps(&ph->h, v->src_h, g.t0, last, &g.h0, &g.h1);
+      for (g.u0 = ph->w.first; g.u0 < ph->w.end; g.u0 = g.u1) {
+        g.u1 = same_taps(&ph->w, v->src_w, g.u0, ph->w.end, &g.w0, &g.w1);
+        const int32_t status = run_region(&g, copy_to);
+        if (status != CREDENCE_OK) return cr_fail(err, status, "conv2d: cancelled");
+      }
+    }
   }
   return CREDENCE_OK;
 }
@@ -291,9 +283,9 @@ static int32_t run_windows(const cr_conv *c, bool gradient, const cr_ctx *ctx, c
   v.packed = (float *)(ctx->scratch + round64((size_t)v.phases * sizeof(phase)));
   float *at = v.packed;
   for (int64_t n = 0; n < v.phases; n++) {
-    v.phase[n] = make_phase(c, &v, n);
+    v.phase[n] = make_phase(c, gradient, n);
     v.phase[n].weights = at;
-    at += packed_floats(&v, v.phase[n].k);
+    at += v.panels * v.phase[n].k * CR_NR;
   }
   if (!gradient && c->f == CR_NR)
     v.phase[0].weights = c->weights; /* they are a panel */
@@ -341,7 +333,7 @@ static void all_taps(const gather *v, const float *y, float *taps) {
   const int64_t rows = c->p * c->q, tiles = cr_tile_count(rows);
   int64_t k = 0;
   do {
-    const cr_piece piece = {0, cr_min(CR_KC, c->f - k)};
+    const cr_piece piece = {0, cr_min(CR_KC, c->f - k), 0};
     const float *a[CR_MR];
     float *to[CR_MR];
     cr_tile t = {.a = a, .piece = &piece, .pieces = 1, .b_stride = CR_NR, .y = to, .add = k > 0};
@@ -386,9 +378,10 @@ static void gather_row(const gather *v, const float *taps, int64_t h, float *x) 
       add_taps(to, c->sw * c->c, from, v->n, q1 - q0, c->c);
     }
   }
-  if (e->bias != NULL)
-    for (int64_t w = 0; w < c->w; w++)
-      for (int64_t ch = 0; ch < c->c; ch++) x[w * c->c + ch] += e->bias[ch];
+  for (int64_t ch = 0; e->bias != NULL && ch < c->c; ch++) {
+    const float bias = e->bias[ch];
+    for (int64_t w = 0; w < c->w; w++) x[w * c->c + ch] += bias;
+  }
   act_row(e->act, e->p, x, c->w * c->c);
 }
 

@@ -9,7 +9,7 @@ static __attribute__((noinline)) void activate(float *y, int64_t cols, const cr_
   act_row(e->act, e->p, y, cols);
 }
 
-/* Ragged columns, scaling, bias: what the kernels do not do themselves. */
+/* Ragged columns: what the kernels do not do themselves. */
 static __attribute__((noinline)) void finish(const cr_tile *t, const vf *acc, int64_t rows, int64_t vectors) {
   const cr_epilogue *e = t->epilogue;
   const float *bias = e != NULL ? e->bias : NULL;
@@ -48,10 +48,21 @@ static __attribute__((noinline)) void finish(const cr_tile *t, const vf *acc, in
 
 CR_INLINE void write_tile(const cr_tile *t, vf acc[CR_MR][2], const int rows, const int vectors) {
   const cr_epilogue *e = t->epilogue;
-  if (t->cols == vectors * CR_W && (e == NULL || (e->bias == NULL && e->alpha == 1))) {
+  if (t->cols == vectors * CR_W) {
     if (t->add) {
       CR_UNROLL for (int i = 0; i < rows; i++) CR_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] =
           vf_load(t->y[i] + j * CR_W) + acc[i][j];
+    }
+    if (e != NULL && e->bias != NULL) {
+      const vf alpha = vf_set(e->alpha);
+      vf shift[2];
+      CR_UNROLL for (int j = 0; j < vectors; j++) shift[j] = vf_load(e->bias + t->bias_at + j * CR_W);
+      CR_UNROLL for (int i = 0; i < rows; i++) CR_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] =
+          vf_fma(alpha, acc[i][j], shift[j]);
+    } else if (e != NULL && e->alpha != 1) {
+      const vf alpha = vf_set(e->alpha);
+      CR_UNROLL for (int i = 0; i < rows; i++) CR_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] =
+          alpha * acc[i][j];
     }
     CR_UNROLL for (int i = 0; i < rows; i++) CR_UNROLL for (int j = 0; j < vectors; j++)
         vf_store(t->y[i] + j * CR_W, acc[i][j]);
@@ -70,12 +81,13 @@ CR_INLINE void write_tile(const cr_tile *t, vf acc[CR_MR][2], const int rows, co
 CR_INLINE void tile_rows(const cr_tile *t, const int rows, const int vectors) {
   vf acc[CR_MR][2];
   CR_UNROLL for (int i = 0; i < rows; i++) CR_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = (vf){0};
-  const float *a[CR_MR], *b = t->b;
+  const float *a[CR_MR];
   const int64_t b_stride = t->b_stride;
   CR_UNROLL for (int i = 0; i < rows; i++) a[i] = t->a[i];
   for (int64_t p = 0; p < t->pieces; p++) {
     int64_t k = t->piece[p].offset;
     const int64_t end = k + t->piece[p].length;
+    const float *b = t->b + t->piece[p].row * b_stride;
     for (; k + 4 <= end; k += 4) {
       STEP(a[i][k]);
       STEP(a[i][k + 1]);

@@ -37,9 +37,10 @@ typedef struct cr_epilogue {
   const float *bias;
 } cr_epilogue;
 
-/* Consecutive k of one block: elements offset .. offset + length - 1 from each row's pointer. */
+/* Consecutive k of one block: elements offset .. offset + length - 1 from each row's pointer, times b's rows from row
+ * on. Rows of b that no piece names are left out of the sum. */
 typedef struct cr_piece {
-  int64_t offset, length;
+  int64_t offset, length, row;
 } cr_piece;
 
 /* One tile and one block of K. */

@@ -159,7 +159,7 @@ static void block(const job *j, const unit *u, const cr_matrix *b, int64_t k, in
   const bool copy = panel1 - panel0 >= 3 || g->a_stride % 4096 == 0;
   const float *a[TILES][CR_KC];
   float *y[CR_MR];
-  const cr_piece piece = {0, depth};
+  const cr_piece piece = {0, depth, 0};
   cr_tile t = {.piece = &piece,
                .pieces = 1,
                .depth = depth,
