@@ -27,6 +27,9 @@ func BackendDir() string { return filepath.Join(Root(), "build", "lib") }
 // as in CI, it fails the test instead, so that none is skipped by accident.
 func NeedBackend(t testing.TB, name string) {
 	t.Helper()
+	if !cgo {
+		t.Skipf("built without cgo: the %s backend cannot be loaded", name)
+	}
 	path := filepath.Join(BackendDir(), "libcredence_"+name+".so")
 	if _, err := os.Stat(path); err == nil {
 		return
