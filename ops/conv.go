@@ -12,8 +12,8 @@ func init() {
 	define(Def{
 		Opcode: OpConv2d, Name: "conv2d",
 		Doc: "y[b,p,q,f] = act(sum over r, s, c of x[b, p sh + r - top, q sw + s - left, c] w[r,s,c,f] + bias[f]), zeros outside x. Error up to " +
-			"4 sqrt(R S C) 2^-24 of the magnitudes of the products, through the activation. NaN and Inf as in IEEE 754 sums; a weight that is not " +
-			"finite may meet the zeros of the padding and give NaN there.",
+			"4 sqrt(R S C) 2^-24 of the magnitudes of the products, through the activation. NaN and Inf as in IEEE 754 sums; the zeros of the padding " +
+			"are no terms of them.",
 		Shape: func(c *ShapeCall) ([]TypeShape, error) { panic("ops: conv2d is recorded by Conv2D") },
 		Reference: func(c *RefCall) error {
 			x, w, y := c.In[0], c.In[1], c.Out[0]
@@ -43,8 +43,7 @@ func init() {
 	define(Def{
 		Opcode: OpConv2dGradInput, Name: "conv2d_grad_input",
 		Doc: "x[b,h,w,c] = act(sum over all p, q, r, s, f with p sh + r - top = h and q sw + s - left = w of y[b,p,q,f] w[r,s,c,f] + bias[c]). Error " +
-			"up to 4 sqrt(R S F) 2^-24 of the magnitudes of the products, through the activation. NaN and Inf as in IEEE 754 sums; a weight that is not finite may meet zeros " +
-			"around y and give NaN.",
+			"up to 4 sqrt(R S F) 2^-24 of the magnitudes of the products, through the activation. NaN and Inf as in IEEE 754 sums.",
 		Shape: func(c *ShapeCall) ([]TypeShape, error) {
 			panic("ops: conv2d_grad_input is recorded by ConvTranspose2D")
 		},

@@ -73,6 +73,14 @@ func convCases(transposed bool) []Case {
 				return []Tensor{ConvTranspose2D(x, w, ConvTransposeOptions{})}
 			}
 			return []Tensor{Conv2D(x, w, ConvOptions{})}
+		}},
+		// the padding's zeros must not meet the weights: infinity times zero is NaN
+		Case{Name: "weights not finite, padded", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			w := c.Values(F32, []float64{math.Inf(1), 2, math.NaN(), -1, 1, math.Inf(-1), 3, .5, 1}, 3, 3, 1, 1)
+			if transposed {
+				return []Tensor{ConvTranspose2D(c.Normal(1, 4, 4, 1), w, ConvTransposeOptions{StrideH: 2, PadTop: 1, PadBottom: 1, PadRight: 1})}
+			}
+			return []Tensor{Conv2D(c.Normal(1, 4, 4, 1), w, ConvOptions{PadTop: 1, PadBottom: 2, PadLeft: 2, PadRight: 1})}
 		}})
 	for _, s := range benchShapes {
 		cases = append(cases, Case{Name: s.String(), Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor {
