@@ -1,6 +1,9 @@
-/* Times submissions and the pool: run by hand, prints one line per figure. Takes a library and the
- * number of threads. */
+/* Times submissions and the pool: run by hand, prints one line per figure.
+ *
+ *   submit_bench THREADS            the core, with probe ops that do next to nothing, and the pool
+ *   submit_bench THREADS LIBRARY    a backend, with its own kernels */
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +92,7 @@ static double time_parallel(credence_stream *s, credence_plan *p, const credence
   return ns[50];
 }
 
-static void measure(int32_t threads) {
+static void measure(int32_t threads, bool probe) {
   const uint64_t bytes = 1 << 20;
   credence_device *device;
   credence_buffer *buffer;
@@ -102,17 +105,17 @@ static void measure(int32_t threads) {
     const char *name;
     uint32_t opcode;
   } tiny[] = {{"fill", CREDENCE_OP_FILL}, {"neg", CREDENCE_OP_NEG}, {"add", CREDENCE_OP_ADD}};
-  for (size_t k = 0; k < sizeof tiny / sizeof *tiny; k++)
+  for (size_t k = 0; k < (probe ? 1 : sizeof tiny / sizeof *tiny); k++)
     for (uint32_t n = 0; n <= 16; n = n == 0 ? 1 : n * 16) {
       credence_plan *p = plan_of(device, n, tiny[k].opcode, 4, bytes);
       printf("%2d threads, %2u x %-4s of 4 elements: %8.1f ns\n", threads, n, tiny[k].name,
              time_submit(s, p, &slot, 5000));
       backend->plan_close(p);
     }
-  for (int64_t tasks = 2; tasks <= 2 * threads; tasks *= 2) {
+  for (int64_t tasks = 2; probe && tasks <= 2 * threads; tasks *= 2) { /* 64 elements each */
     credence_plan *p = plan_of(device, 1, CREDENCE_OP_NEG, tasks * 64, bytes);
-    printf("%2d threads, neg of %4lld elements: %8.0f ns at once, %8.0f ns after 1 ms\n", threads,
-           (long long)tasks * 64, time_parallel(s, p, &slot, 0), time_parallel(s, p, &slot, 1000));
+    printf("%2d threads, %3lld tasks: %8.0f ns at once, %8.0f ns after 1 ms\n", threads, (long long)tasks,
+           time_parallel(s, p, &slot, 0), time_parallel(s, p, &slot, 1000));
     backend->plan_close(p);
   }
   backend->stream_close(s);
@@ -121,17 +124,18 @@ static void measure(int32_t threads) {
 }
 
 int main(int argc, char **argv) {
-  const credence_backend *(*entry)(void) = NULL;
+  const credence_backend *(*entry)(void) = credence_backend_entry;
   if (argc < 2) return 2;
-  void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-  if (library != NULL) *(void **)&entry = dlsym(library, "credence_backend_entry");
-  if (entry == NULL) {
-    fprintf(stderr, "%s\n", dlerror());
-    return 1;
+  if (argc > 2) {
+    void *library = dlopen(argv[2], RTLD_NOW | RTLD_LOCAL);
+    if (library != NULL) *(void **)&entry = dlsym(library, "credence_backend_entry");
+    if (library == NULL || entry == NULL) {
+      fprintf(stderr, "%s\n", dlerror());
+      return 1;
+    }
   }
   backend = entry();
   printf("%s\n", backend->build);
-  measure(1);
-  measure(argc > 2 ? atoi(argv[2]) : 2);
+  for (int32_t threads = 1; threads <= atoi(argv[1]); threads *= 2) measure(threads, argc == 2);
   return 0;
 }
