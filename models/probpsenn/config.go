@@ -61,19 +61,26 @@ type LossWeights struct {
 }
 
 // DefaultConfig is the paper's model: full Gaussians, latent size 40, batch 128, Adam at 1e-3, and the loss weights of
-// its code, with pre-training reconstruction weighed like the joint phase.
+// its code, with pre-training reconstruction weighed like the joint phase. The paper states no schedule of the learning
+// rate; falling along a cosine gives the same accuracy in fewer epochs than a constant rate.
 func DefaultConfig() Config {
 	return Config{Classes: 10, Network: "grey32", Height: 28, Width: 28, Channels: 1, Prototypes: Full, PerClass: 1, Latent: 40,
-		Samples: 10, EvalSamples: 50, PretrainEpochs: 2, Epochs: 8, Batch: 128, LearningRate: 1e-3, Schedule: "constant",
+		Samples: 10, EvalSamples: 50, PretrainEpochs: 2, Epochs: 8, Batch: 128, LearningRate: 1e-3, Schedule: "cosine",
 		Loss:    LossWeights{NLL: 1, Reconstruction: 10, Interpretation: .05, KL: .05, PretrainReconstruction: 10, PretrainKL: .05},
 		HoldOut: .1}
 }
 
+// The limits of what a configuration may ask for; a file's word for it is not enough to take memory.
+const (
+	maxClasses  = 1 << 16
+	maxElements = 1 << 28 // of one tensor: a gigabyte
+)
+
 // Check reports the first field that cannot be, with the legal values.
 func (c *Config) Check() error {
 	switch {
-	case c.Classes < 2:
-		return fmt.Errorf("classes is %d; at least 2", c.Classes)
+	case c.Classes < 2 || c.Classes > maxClasses:
+		return fmt.Errorf("classes is %d; 2 to %d", c.Classes, maxClasses)
 	case len(c.ClassNames) > 0 && len(c.ClassNames) != c.Classes:
 		return fmt.Errorf("%d class names for %d classes", len(c.ClassNames), c.Classes)
 	case !slices.Contains(PrototypeKinds, c.Prototypes):
@@ -103,14 +110,41 @@ func (c *Config) Check() error {
 	case c.Network == "features" && c.VAE:
 		return fmt.Errorf("a VAE needs an encoder; the network is \"features\"")
 	}
-	for name, w := range map[string]float64{"nll": c.Loss.NLL, "reconstruction": c.Loss.Reconstruction, "nearest": c.Loss.Nearest,
-		"interpretation": c.Loss.Interpretation, "kl": c.Loss.KL, "prior_kl": c.Loss.PriorKL,
-		"pretrain_reconstruction": c.Loss.PretrainReconstruction, "pretrain_kl": c.Loss.PretrainKL} {
-		if !(w >= 0 && w <= 1e6) {
-			return fmt.Errorf("loss weight %s is %v; 0 to 1e6", name, w)
+	for _, w := range []struct {
+		name  string
+		value float64
+	}{{"nll", c.Loss.NLL}, {"reconstruction", c.Loss.Reconstruction}, {"nearest", c.Loss.Nearest},
+		{"interpretation", c.Loss.Interpretation}, {"kl", c.Loss.KL}, {"prior_kl", c.Loss.PriorKL},
+		{"pretrain_reconstruction", c.Loss.PretrainReconstruction}, {"pretrain_kl", c.Loss.PretrainKL}} {
+		if !(w.value >= 0 && w.value <= 1e6) {
+			return fmt.Errorf("loss weight %s is %v; 0 to 1e6", w.name, w.value)
 		}
 	}
+	return c.checkSizes()
+}
+
+// checkSizes bounds the tensors whose sizes are products of fields, each of which is in its range.
+func (c *Config) checkSizes() error {
+	gaussians := c.prototypes() * c.components()
+	if n := gaussians * c.Latent * c.Latent; n > maxElements {
+		return fmt.Errorf("%d Gaussians in %d latent dimensions have %d covariances; at most %d", gaussians, c.Latent, n, maxElements)
+	}
+	if s := max(c.Samples, c.EvalSamples); s*gaussians*c.Latent > maxElements {
+		return fmt.Errorf("%d samples of %d prototypes in %d latent dimensions are %d values; at most %d", s, gaussians, c.Latent,
+			s*gaussians*c.Latent, maxElements)
+	}
+	if n := c.inputSize(); c.Batch*n > maxElements {
+		return fmt.Errorf("a batch of %d inputs of %d values has %d; at most %d", c.Batch, n, c.Batch*n, maxElements)
+	}
 	return nil
+}
+
+// inputSize is the number of values of one input.
+func (c *Config) inputSize() int {
+	if c.Network == "features" {
+		return c.Latent
+	}
+	return c.Height * c.Width * c.Channels
 }
 
 // prototypes is the number of distributions, K.

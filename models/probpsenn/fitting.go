@@ -61,21 +61,32 @@ func checkData(c *Config, images *data.Images) error {
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("prob-psenn: %w", err)
 	}
-	size := images.Height * images.Width * images.Channels
-	want := c.Height * c.Width * c.Channels
-	if c.Network == "features" {
-		want = c.Latent
-	}
+	size, want := images.ImageSize(), c.inputSize()
+	pictures := c.Network != "features"
 	switch {
+	case pictures && (images.Height != c.Height || images.Width != c.Width || images.Channels != c.Channels):
+		return fmt.Errorf("prob-psenn: pictures of %d x %d x %d, the model takes %d x %d x %d", images.Height, images.Width,
+			images.Channels, c.Height, c.Width, c.Channels)
 	case size != want:
-		return fmt.Errorf("prob-psenn: inputs of %d x %d x %d, the model takes %d values (%d x %d x %d)", images.Height,
-			images.Width, images.Channels, want, c.Height, c.Width, c.Channels)
+		return fmt.Errorf("prob-psenn: inputs of %d values, the model takes %d", size, want)
+	case len(images.Pixels) != images.N*size:
+		return fmt.Errorf("prob-psenn: %d values are not %d inputs of %d", len(images.Pixels), images.N, size)
 	case len(images.Labels) != images.N:
 		return fmt.Errorf("prob-psenn: %d inputs with %d labels", images.N, len(images.Labels))
 	}
 	for i, label := range images.Labels {
 		if label < 0 || int(label) >= c.Classes {
 			return fmt.Errorf("prob-psenn: label %d of input %d is outside 0 to %d", label, i, c.Classes-1)
+		}
+	}
+	return checkFinite(images.Pixels, size)
+}
+
+// checkFinite refuses inputs of a size with values that are not numbers, or would not be for long.
+func checkFinite(x []float32, size int) error {
+	for i, v := range x {
+		if v != v || v > 1e30 || v < -1e30 {
+			return fmt.Errorf("prob-psenn: value %d of input %d is %v", i%size, i/size, v)
 		}
 	}
 	return nil
@@ -88,6 +99,9 @@ func (m *Model) train(ctx context.Context, images *data.Images, o TrainOptions) 
 		return fmt.Errorf("prob-psenn: hold out %v for calibration: %w", c.HoldOut, err)
 	}
 	train, calibration := images.Subset(rest), images.Subset(held)
+	if err := checkCounts(c, train, calibration); err != nil {
+		return err // now, not after the epochs before the fit
+	}
 	t, err := m.newTrainer()
 	if err != nil {
 		return err
@@ -113,6 +127,27 @@ func (m *Model) train(ctx context.Context, images *data.Images, o TrainOptions) 
 		}
 	}
 	return m.NearestExamples(ctx, images, func(rows int) { r.report("examples", 1, 1, r.total-train.N+rows, 0) })
+}
+
+// checkCounts proves that there are enough inputs to fit every class and to calibrate.
+func checkCounts(c *Config, train, calibration *data.Images) error {
+	counts, err := data.ClassCounts(train.Labels, c.Classes)
+	if err != nil {
+		return fmt.Errorf("prob-psenn: %w", err)
+	}
+	need := c.PerClass * c.components()
+	for class, n := range counts {
+		if n < need {
+			return fmt.Errorf("prob-psenn: class %d has %d training inputs; its %d distributions need at least one each", class, n, need)
+		}
+	}
+	if train.N < 2 {
+		return fmt.Errorf("prob-psenn: %d training inputs; batch normalisation needs 2", train.N)
+	}
+	if n := calibration.N; n > 0 && n < minPerClass {
+		return fmt.Errorf("prob-psenn: hold_out %v of %d inputs is %d; calibration needs at least %d", c.HoldOut, train.N+n, n, minPerClass)
+	}
+	return nil
 }
 
 // A run is one call of Train.

@@ -14,31 +14,37 @@ const (
 	leakySlope        = 0.2
 )
 
-// declaration collects a network's variables with their initial values.
+// declaration collects a network's variables with their initial laws. Nothing in it grows with the variables' sizes, so
+// that a configuration from a file can be compared with the tensors there before memory is taken for them.
 type declaration struct {
 	params, stats *ops.Segment
-	initial       map[*ops.Var][]float32
+	initial       map[*ops.Var]func(i int) float64
 	random        *rand.Rand
 }
 
 func newDeclaration(seed uint64) *declaration {
 	return &declaration{params: ops.NewSegment("parameters"), stats: ops.NewSegment("statistics"),
-		initial: map[*ops.Var][]float32{}, random: rand.New(rand.NewPCG(seed, 0x1217))}
+		initial: map[*ops.Var]func(i int) float64{}, random: rand.New(rand.NewPCG(seed, 0x1217))}
 }
 
-// param adds a parameter with its initial value.
+// param adds a parameter with its initial law.
 func (d *declaration) param(name string, initial func(i int) float64, dims ...int64) *ops.Var {
 	return d.add(d.params, name, initial, dims...)
 }
 
 func (d *declaration) add(s *ops.Segment, name string, initial func(i int) float64, dims ...int64) *ops.Var {
 	v := s.Add(name, ops.F32, dims...)
+	d.initial[v] = initial
+	return v
+}
+
+// values draws the initial values of v. Laws share one source of random numbers: the order of calls matters.
+func (d *declaration) values(v *ops.Var) []float32 {
 	values := make([]float32, v.Count())
 	for i := range values {
-		values[i] = float32(initial(i))
+		values[i] = float32(d.initial[v](i))
 	}
-	d.initial[v] = values
-	return v
+	return values
 }
 
 func zero(int) float64 { return 0 }

@@ -41,6 +41,26 @@ type EpochStats struct {
 
 // newModel declares the network of a configuration, allocates it and gives every variable its initial value.
 func newModel(rt *runtime.Runtime, c Config) (*Model, error) {
+	m, err := declareModel(rt, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.allocate(); err != nil {
+		return nil, err
+	}
+	for _, memory := range []*runtime.Memory{m.params, m.stats} {
+		for _, v := range memory.Segment.Vars() {
+			if err := memory.Write(v, m.declared.values(v)); err != nil {
+				m.Close()
+				return nil, err
+			}
+		}
+	}
+	return m, nil
+}
+
+// declareModel is a model without memory.
+func declareModel(rt *runtime.Runtime, c Config) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("prob-psenn: %w", err)
 	}
@@ -49,25 +69,18 @@ func newModel(rt *runtime.Runtime, c Config) (*Model, error) {
 	m.prototypes.declare(m.declared, &c)
 	noise := rand.New(rand.NewPCG(c.Seed, 0x4ead))
 	m.head = m.declared.param("head.weight", headInitial(&c, noise.Float64), int64(c.prototypes()), int64(c.Classes))
-	var err error
-	if m.params, err = rt.Allocate(m.declared.params); err == nil {
-		m.stats, err = rt.Allocate(m.declared.stats)
-	}
-	for _, memory := range []*runtime.Memory{m.params, m.stats} {
-		if err != nil {
-			break
-		}
-		for _, v := range memory.Segment.Vars() {
-			if err = memory.Write(v, m.declared.initial[v]); err != nil {
-				break
-			}
-		}
+	return m, nil
+}
+
+// allocate gives a declared model its memory, zeros.
+func (m *Model) allocate() (err error) {
+	if m.params, err = m.rt.Allocate(m.declared.params); err == nil {
+		m.stats, err = m.rt.Allocate(m.declared.stats)
 	}
 	if err != nil {
 		m.Close()
-		return nil, err
 	}
-	return m, nil
+	return err
 }
 
 // Close frees the model's memory. Predictors made from it get runtime.ErrClosed from then on.
@@ -80,12 +93,7 @@ func (m *Model) Close() {
 }
 
 // inputSize is the number of values of one input.
-func (m *Model) inputSize() int {
-	if m.Config.Network == "features" {
-		return m.Config.Latent
-	}
-	return m.Config.Height * m.Config.Width * m.Config.Channels
-}
+func (m *Model) inputSize() int { return m.Config.inputSize() }
 
 // hasDecoder reports whether latent vectors can be shown as pictures.
 func (m *Model) hasDecoder() bool { return m.Config.Network != "features" }

@@ -8,8 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/credence-ml/credence/models/data"
 	"github.com/credence-ml/credence/models/internal/safetensors"
@@ -58,11 +61,14 @@ func Load(rt *runtime.Runtime, path string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prob-psenn: %s: %w", path, err)
 	}
-	m, err := newModel(rt, c)
+	m, err := declareModel(rt, c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	err = restore(f, "", m.params, m.stats)
+	// Only once the tensors are there as the configuration has it is memory taken on its word.
+	if err = fits(f, "", m.declared.params, m.declared.stats); err == nil {
+		err = extraTensors(f, len(m.declared.params.Vars())+len(m.declared.stats.Vars()))
+	}
 	if err == nil && calibration != nil {
 		err = calibration.check(&c)
 	}
@@ -70,7 +76,9 @@ func Load(rt *runtime.Runtime, path string) (*Model, error) {
 		err = examples.check(&c)
 	}
 	if err == nil {
-		err = extraTensors(f, len(m.declared.params.Vars())+len(m.declared.stats.Vars()))
+		if err = m.allocate(); err == nil {
+			err = restore(f, "", m.params, m.stats)
+		}
 	}
 	if err != nil {
 		m.Close()
@@ -104,9 +112,17 @@ func decodeMetadata(f *safetensors.File, format string, values map[string]any) e
 		return fmt.Errorf("format version %q; this program reads %q", metadata["version"], formatVersion)
 	}
 	for key, v := range values {
-		d := json.NewDecoder(bytes.NewReader([]byte(metadata[key])))
+		text, ok := metadata[key]
+		if !ok {
+			return fmt.Errorf("metadata %q is missing", key)
+		}
+		d := json.NewDecoder(strings.NewReader(text))
 		d.DisallowUnknownFields()
-		if err := d.Decode(v); err != nil {
+		err := d.Decode(v)
+		if _, end := d.Token(); err == nil && end != io.EOF {
+			err = errors.New("something follows the value")
+		}
+		if err != nil {
 			return fmt.Errorf("metadata %q: %w", key, err)
 		}
 	}
@@ -128,11 +144,30 @@ func collect(prefix string, memories ...*runtime.Memory) ([]safetensors.Tensor, 
 	return tensors, nil
 }
 
+// fits proves that the file has a tensor of the right shape for every variable of the segments.
+func fits(f *safetensors.File, prefix string, segments ...*ops.Segment) error {
+	for _, s := range segments {
+		for _, v := range s.Vars() {
+			t, err := f.Tensor(prefix + v.Name)
+			if err != nil {
+				return err
+			}
+			if t.DType != safetensors.F32 || !slices.Equal(t.Shape, v.Dims) {
+				return fmt.Errorf("tensor %s is %v%v; the configuration makes it F32%v", t.Name, t.DType, t.Shape, v.Dims)
+			}
+		}
+	}
+	return nil
+}
+
 // restore fills the variables of segments from tensors named prefix + name.
 func restore(f *safetensors.File, prefix string, memories ...*runtime.Memory) error {
 	for _, m := range memories {
+		if err := fits(f, prefix, m.Segment); err != nil {
+			return err
+		}
 		for _, v := range m.Segment.Vars() {
-			values, err := finite(f, prefix+v.Name, v)
+			values, err := finite(f, prefix+v.Name)
 			if err == nil {
 				err = m.Write(v, values)
 			}
@@ -144,14 +179,11 @@ func restore(f *safetensors.File, prefix string, memories ...*runtime.Memory) er
 	return nil
 }
 
-// finite reads a float32 tensor of a variable's shape.
-func finite(f *safetensors.File, name string, v *ops.Var) ([]float32, error) {
+// finite reads a float32 tensor.
+func finite(f *safetensors.File, name string) ([]float32, error) {
 	t, err := f.Tensor(name)
 	if err != nil {
 		return nil, err
-	}
-	if t.DType != safetensors.F32 || fmt.Sprint(t.Shape) != fmt.Sprint(v.Dims) {
-		return nil, fmt.Errorf("tensor %s is %v%v; the configuration makes it F32%v", name, t.DType, t.Shape, v.Dims)
 	}
 	values, err := t.Float32s()
 	if err != nil {
@@ -179,6 +211,21 @@ type state struct {
 	AdamSteps int64        `json:"adam_steps"`
 	History   []EpochStats `json:"history"`
 	Data      string       `json:"data"` // digest of the training inputs and labels
+}
+
+// check proves that a state read from a file is one that training on so many rows passes through.
+func (s *state) check(c *Config, rows int) error {
+	epochs := map[string]int{"pretrain": c.PretrainEpochs, "fit": 0, "joint": c.Epochs, "calibrate": 0}
+	last, ok := epochs[s.Position.Phase]
+	batches := (rows + c.Batch - 1) / c.Batch
+	steps := int64(batches) * int64(c.PretrainEpochs+c.Epochs)
+	p := s.Position
+	if !ok || p.Epoch < 0 || p.Epoch > last || p.Batch < 0 || p.Batch >= max(batches, 1) || p.Epoch == last && p.Batch > 0 ||
+		s.Step < 0 || s.Step > steps || s.AdamSteps < 0 || s.AdamSteps > s.Step {
+		return fmt.Errorf("phase %q, epoch %d, batch %d, step %d (%d of Adam) is nowhere in a training of %d and %d epochs with %d batches",
+			p.Phase, p.Epoch, p.Batch, s.Step, s.AdamSteps, c.PretrainEpochs, c.Epochs, batches)
+	}
+	return nil
 }
 
 // saveAt writes a checkpoint that goes on at the given position.
@@ -228,7 +275,12 @@ func (r *run) resume(path string) error {
 			err = fmt.Errorf("the checkpoint was made with the configuration %s, this run has %s", have, want)
 		case s.Data != r.digest():
 			err = errors.New("the checkpoint was made on other training data")
+		default:
+			err = s.check(&c, r.train.N)
 		}
+	}
+	if err == nil {
+		err = extraTensors(f, 3*len(t.m.declared.params.Vars())+len(t.m.declared.stats.Vars()))
 	}
 	if err == nil {
 		err = restore(f, "", t.m.params, t.m.stats)

@@ -170,10 +170,8 @@ func (p *Predictor) PredictInto(ctx context.Context, out []Prediction, x []float
 	if len(x) != len(out)*size {
 		return fmt.Errorf("prob-psenn: %d values are not %d inputs of %d", len(x), len(out), size)
 	}
-	for i, v := range x {
-		if v != v || v > 1e30 || v < -1e30 {
-			return fmt.Errorf("prob-psenn: value %d of input %d is %v", i%size, i/size, v)
-		}
+	if err := checkFinite(x, size); err != nil {
+		return err
 	}
 	for at := 0; at < len(out); at += p.o.MaxBatch {
 		n := min(p.o.MaxBatch, len(out)-at)
