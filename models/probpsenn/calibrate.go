@@ -96,7 +96,7 @@ func newCalibration(c *Config, all []Prediction) (*Calibration, error) {
 			sort.Float64s(list)
 		}
 		for _, p := range members {
-			k.Combined = append(k.Combined, k.combine(&p.Scores, p.PredictiveEntropy))
+			k.Combined = append(k.Combined, k.combine(&p.Scores, p.PredictiveEntropy, true))
 		}
 		sort.Float64s(k.Combined)
 	}
@@ -104,11 +104,14 @@ func newCalibration(c *Config, all []Prediction) (*Calibration, error) {
 }
 
 // combine adds up the surprise of every score, -log of its tail probability among held-out inputs: Fisher's statistic
-// for independent tests. The scores are not independent, which is why the sum is itself ranked on held-out data.
-func (k *ClassCalibration) combine(s *Scores, entropy float64) float64 {
-	sum := surprise(k.Distance, s.Distance) + surprise(k.Mahalanobis, s.Mahalanobis) + surprise(k.Entropy, entropy)
+// for independent tests. The scores are not independent, which is why the sum is itself ranked on held-out data. member
+// tells that the input is one of them: it is compared with the others, as a fresh one is, or else fresh inputs would
+// look stranger than they are (by half at 20 held-out inputs of a class).
+func (k *ClassCalibration) combine(s *Scores, entropy float64, member bool) float64 {
+	sum := surpriseAmong(k.Distance, s.Distance, member) + surpriseAmong(k.Mahalanobis, s.Mahalanobis, member) +
+		surpriseAmong(k.Entropy, entropy, member)
 	if len(k.Reconstruction) > 0 {
-		sum += surprise(k.Reconstruction, s.Reconstruction)
+		sum += surpriseAmong(k.Reconstruction, s.Reconstruction, member)
 	}
 	return sum
 }
@@ -118,21 +121,37 @@ const tailShare = .1
 
 // surprise is -log of the share of sorted that is at least x. Beyond the tail's start the share falls off exponentially,
 // at the rate of the mean excess there (Hill's estimate on the logarithm of the scores), so that very strange inputs
-// keep their order.
-func surprise(sorted []float64, x float64) float64 {
-	n := len(sorted)
+// keep their order. What is not a number is stranger than any number.
+func surprise(sorted []float64, x float64) float64 { return surpriseAmong(sorted, x, false) }
+
+// surpriseAmong is surprise; a member of sorted is compared with the others alone.
+func surpriseAmong(sorted []float64, x float64, member bool) float64 {
+	if math.IsNaN(x) {
+		x = math.Inf(1)
+	}
+	at, _ := slices.BinarySearch(sorted, x) // those strictly smaller, which a member is not
+	n, skip := len(sorted), len(sorted)
+	if member {
+		n, skip = n-1, at
+	}
+	score := func(i int) float64 {
+		if i >= skip {
+			i++
+		}
+		return sorted[i]
+	}
 	start := n - max(2, int(tailShare*float64(n)))
-	if start < 1 || x <= sorted[start] {
-		at, _ := slices.BinarySearch(sorted, x)
+	if start < 1 || x <= score(start) {
 		return -math.Log(float64(n-at+1) / float64(n+1))
 	}
-	const tiny = 1e-12
+	const tiny = 1e-12 // scores are not negative but for rounding
+	first := math.Log(math.Max(score(start), 0) + tiny)
 	mean := 0.0
-	for _, v := range sorted[start+1:] {
-		mean += math.Log((v + tiny) / (sorted[start] + tiny))
+	for i := start + 1; i < n; i++ {
+		mean += math.Log(math.Max(score(i), 0)+tiny) - first
 	}
 	mean = math.Max(mean/float64(n-start-1), 1e-6)
-	excess := math.Log((x + tiny) / (sorted[start] + tiny))
+	excess := math.Log(math.Max(x, 0)+tiny) - first
 	return -math.Log(float64(n-start+1)/float64(n+1)) + math.Min(excess/mean, 1e6)
 }
 
@@ -141,8 +160,11 @@ func surprise(sorted []float64, x float64) float64 {
 func flagged(percentile, share float64) bool { return percentile >= 1-share-1e-12 }
 
 // percentile is the split-conformal rank of x: with n held-out scores, a fresh input of the same kind reaches 1-alpha
-// with probability at most alpha.
+// with probability at most alpha. What is not a number is beyond all.
 func percentile(sorted []float64, x float64) float64 {
+	if math.IsNaN(x) {
+		x = math.Inf(1)
+	}
 	at, _ := slices.BinarySearch(sorted, x) // those strictly smaller
 	return float64(at) / float64(len(sorted)+1)
 }
@@ -151,7 +173,7 @@ func percentile(sorted []float64, x float64) float64 {
 func (r *Calibration) judge(p *Prediction, s *scratch) {
 	k := &r.Classes[p.Label]
 	p.Scores.ExplanationPercentile = percentile(k.Distance, p.Scores.Distance)
-	p.Scores.Combined = k.combine(&p.Scores, p.PredictiveEntropy)
+	p.Scores.Combined = k.combine(&p.Scores, p.PredictiveEntropy, false)
 	p.Scores.Unfamiliarity = percentile(k.Combined, p.Scores.Combined)
 	p.Scores.Ambiguity = percentile(k.Entropy, p.PredictiveEntropy)
 	switch {
@@ -192,13 +214,19 @@ func (r *Calibration) check(c *Config) error {
 	}
 	for class, k := range r.Classes {
 		n := len(k.Distance)
-		for name, list := range map[string][]float64{"distance": k.Distance, "mahalanobis": k.Mahalanobis, "entropy": k.Entropy, "combined": k.Combined} {
-			if n < minPerClass || len(list) != n || !slices.IsSorted(list) {
-				return fmt.Errorf("calibration of class %d: %s has %d scores, sorted is %v; %d ascending ones are needed", class, name, len(list), slices.IsSorted(list), max(n, minPerClass))
+		for _, list := range []struct {
+			name   string
+			scores []float64
+		}{{"distance", k.Distance}, {"mahalanobis", k.Mahalanobis}, {"entropy", k.Entropy}, {"combined", k.Combined}, {"reconstruction", k.Reconstruction}} {
+			sorted := slices.IsSorted(list.scores)
+			switch {
+			case list.name == "reconstruction" && len(list.scores) == 0: // of a model without a decoder
+			case n < minPerClass || len(list.scores) != n || !sorted:
+				return fmt.Errorf("calibration of class %d: %s has %d scores, sorted is %v; %d ascending ones are needed", class, list.name,
+					len(list.scores), sorted, max(n, minPerClass))
+			case list.scores[0] < -1e-6: // rounding aside
+				return fmt.Errorf("calibration of class %d: %s begins with %v; no score is negative", class, list.name, list.scores[0])
 			}
-		}
-		if len(k.Reconstruction) != 0 && len(k.Reconstruction) != n || !slices.IsSorted(k.Reconstruction) {
-			return fmt.Errorf("calibration of class %d: %d reconstruction errors beside %d distances", class, len(k.Reconstruction), n)
 		}
 	}
 	return nil

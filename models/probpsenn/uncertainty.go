@@ -167,7 +167,7 @@ func summarize(mean []float64, samples []float32) (predictive, aleatoric float64
 	for _, v := range mean {
 		predictive -= v * math.Log(v+logFloor)
 	}
-	return predictive, aleatoric
+	return math.Max(predictive, 0), math.Max(aleatoric, 0) // of a certain answer they are -logFloor
 }
 
 func resize(s []float64, n int) []float64 {
