@@ -25,6 +25,9 @@ func newEvaluate(s *settings) *cobra.Command {
 			if model == "" || dir == "" {
 				return errors.New("--model and --data are needed")
 			}
+			if err := checkDestination("--json", out); err != nil {
+				return err
+			}
 			images, err := loadLabelled(dir, split)
 			if err != nil {
 				return err

@@ -106,6 +106,9 @@ func readConfig(path string, config *probpsenn.Config) error {
 }
 
 func trainProbPSENN(c *cobra.Command, s *settings, dir, out string, config probpsenn.Config, o probpsenn.TrainOptions) error {
+	if err := errors.Join(checkDestination("--out", out), checkDestination("--checkpoint", o.Checkpoint)); err != nil {
+		return err
+	}
 	images, err := loadLabelled(dir, "train")
 	if err != nil {
 		return err
