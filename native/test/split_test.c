@@ -1,5 +1,6 @@
 /* split_test.c: a batch in parts gives the same bits as at once. Ops split their work into tasks by size, so the parts
- * take other paths than the whole: rows in pieces instead of rows, sums in parts instead of sums.
+ * take other paths than the whole: rows in pieces instead of rows, sums in parts instead of sums, stores that pass
+ * through the caches instead of past them.
  *
  *   split_test LIBRARY */
 #include <dlfcn.h>
@@ -100,6 +101,32 @@ static void compare(const op *o, int64_t outer, int64_t middle, int64_t inner, i
   free(r);
 }
 
+/* Results past the caches where no part of them can be compared: a fill, and transposed copies. */
+static void large(void) {
+  float *memory = b->buffer_host(buffer), *result = memory + RESULT / 4;
+  recipe *r = calloc(1, sizeof *r);
+  const int64_t n = 5000003;
+  result[n] = -1;
+  add_fill(r, 1.5, n - 1, RESULT + 4); /* not at a cache line */
+  run(r);
+  int64_t wrong = 0;
+  for (int64_t k = 1; k < n; k++) wrong += result[k] != 1.5f;
+  CHECK(wrong == 0 && result[n] == -1);
+  for (int64_t columns = 2048; columns <= 2051; columns += 3) { /* rows at cache lines, and not */
+    const int64_t rows = 2100;
+    *r = (recipe){0};
+    start_op(r, CREDENCE_OP_COPY, 1, 1, 0);
+    credence_tensor *x = add_tensor(r, 0, 0, CREDENCE_F32, rows, columns, -1);
+    x->stride[0] = 4;
+    x->stride[1] = 4 * rows;
+    add_tensor(r, 0, RESULT, CREDENCE_F32, rows, columns, -1);
+    run(r);
+    for (int64_t k = 0; k < rows * columns; k++) wrong += result[k] != memory[k % columns * rows + k / columns];
+    CHECK(wrong == 0);
+  }
+  free(r);
+}
+
 int main(int argc, char **argv) {
   void *library = dlopen(argc > 1 ? argv[1] : "", RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) {
@@ -140,6 +167,11 @@ int main(int argc, char **argv) {
       compare(&rows[k], 33, 1, 70001, 0); /* more rows than are split, fewer that are */
       compare(&rows[k], 5, 1, 300007, 0);
     }
+    static const op maps[] = {{CREDENCE_OP_ADD, -1, 1, false, false, true},
+                              {CREDENCE_OP_EXP, -1, 0, false, false, true},
+                              {CREDENCE_OP_COPY, -1, 0, false, false, true}};
+    for (size_t k = 0; k < sizeof maps / sizeof *maps; k++) compare(&maps[k], 5, 1, 1000003, 0);
+    large();
     static const uint32_t sums[] = {CREDENCE_OP_REDUCE_SUM, CREDENCE_OP_REDUCE_MEAN, CREDENCE_OP_REDUCE_MAX,
                                     CREDENCE_OP_REDUCE_SUM_SQUARES};
     for (size_t k = 0; k < sizeof sums / sizeof *sums; k++) {
