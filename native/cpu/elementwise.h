@@ -75,9 +75,7 @@ typedef void (*ew_row)(float *y, const float *a, const float *b, int64_t n, int3
 #define EW_ROW 64       /* rows at least this long are worth a call each */
 #define EW_TILE_ROWS 32 /* tiles of transposed operands */
 #define EW_TILE_COLUMNS 64
-#define EW_STREAM_ELEMENTS                                                                  \
-  (4 << 20) /* results of 16 MB and more are streamed: measured 1.5 times as fast at 128 MB \
-             */
+#define EW_STREAM_ELEMENTS (4 << 20) /* results from 16 MB on are streamed: measured 1.5 times as fast at 128 MB */
 
 typedef enum ew_path { EW_ROWS, EW_TILES, EW_BLOCKS } ew_path;
 
