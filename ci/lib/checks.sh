@@ -98,7 +98,7 @@ build_library() {
   local installed=$prefix/lib/libcredence.so
   same_lines "$(grep -oE '\bcredence_[a-z_]+\(' ffi/credence.h | tr -d '(' | sort -u)" "$(functions_of "$installed")" \
     "exports of libcredence.so: the functions of credence.h"
-  none "libcredence.so must not need NVML: it would load nowhere without a driver." grep -i nvml <(undefined_of "$installed")
+  none "libcredence.so must not need NVML: it would load nowhere without a driver." matching -i nvml <(undefined_of "$installed")
 }
 
 client_devices() { printf '%s\n' go cpu; }
