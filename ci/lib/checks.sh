@@ -170,7 +170,7 @@ fuzz_each() {
   local package target found=0
   for package in $(go list ./...); do
     for target in $(go test -list '^Fuzz' "$package" | matching '^Fuzz'); do
-      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$package"
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" -fuzzminimizetime 1s "$package"
       found=$((found + 1))
     done
   done

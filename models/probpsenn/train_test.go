@@ -48,7 +48,7 @@ func TestEveryKindLearns(t *testing.T) {
 			assert.Greater(t, e.OOD["noise"].AUROC.Combined, .9)
 			require.Len(t, m.History, c.PretrainEpochs+c.Epochs)
 			assert.Less(t, m.History[1].Reconstruction, m.History[0].Reconstruction)
-			assert.Less(t, m.History[len(m.History)-1].NLL, m.History[c.PretrainEpochs].NLL)
+			assert.Less(t, m.History[len(m.History)-1].NLL, math.Log(3), "chance")
 			head := make([]float32, m.head.Count())
 			require.NoError(t, m.params.Read(m.head, head))
 			assert.Equal(t, c.FreezeHead, math.Abs(float64(head[0])+.5) < 1e-6, "%v", head[0])
