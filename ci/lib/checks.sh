@@ -86,19 +86,18 @@ check_backend_symbols() {
   check_undefined build/lib/libcredence_cuda.so ci/undefined-symbols.txt ci/undefined-symbols-cuda.txt
 }
 
-# The C library is built and installed in a build tree of its own, as a packager would.
-library=build/library
-prefix=$root/$library/prefix
+# The C library is installed as a packager would, and used from there.
+prefix=$root/build/prefix
 
 build_library() {
-  configure "$library" -DCREDENCE_FFI=ON -DCREDENCE_TESTS=OFF
-  cmake --build "$library"
+  build_native -DCREDENCE_FFI=ON
   rm -rf "$prefix"
-  cmake --install "$library" --prefix "$prefix"
+  cmake --install build --prefix "$prefix"
   local installed=$prefix/lib/libcredence.so
   same_lines "$(grep -oE '\bcredence_[a-z_]+\(' ffi/credence.h | tr -d '(' | sort -u)" "$(functions_of "$installed")" \
     "exports of libcredence.so: the functions of credence.h"
-  none "libcredence.so must not need NVML: it would load nowhere without a driver." matching -i nvml <(undefined_of "$installed")
+  none "libcredence.so must not need NVML: it would load nowhere without a driver." \
+    matching -i nvml <(undefined_of "$installed")
 }
 
 client_devices() { printf '%s\n' go cpu; }
@@ -107,14 +106,14 @@ check_client_pkg_config() {
   local device
   export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
   # shellcheck disable=SC2046 # pkg-config prints several words
-  gcc -std=c11 -Wall -Wextra -Werror -o "$library/client" ffi/test/client.c $(pkg-config --cflags --libs credence) -pthread
-  for device in $(client_devices); do LD_LIBRARY_PATH=$prefix/lib "$library/client" "$device"; done
+  gcc -std=c11 -Wall -Wextra -Werror -o build/client ffi/test/client.c $(pkg-config --cflags --libs credence) -pthread
+  for device in $(client_devices); do LD_LIBRARY_PATH=$prefix/lib build/client "$device"; done
 }
 
 check_client_cmake() {
-  cmake -S ffi/test -B "$library/client-cmake" -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
-  cmake --build "$library/client-cmake"
-  "$library/client-cmake/client" go
+  cmake -S ffi/test -B build/client-cmake -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
+  cmake --build build/client-cmake
+  build/client-cmake/client go
 }
 
 check_client_python() {
