@@ -171,6 +171,9 @@ func TestSameBitsAtAnyThreadCount(t *testing.T) {
 		rt := openTest(t, WithDevice("cpu"), WithThreads(threads))
 		for _, d := range ops.Defs() {
 			for _, c := range d.Cases() {
+				if c.Bench && testing.Short() {
+					continue
+				}
 				g := ops.NewCaseGraph(11)
 				got := runCase(t, rt, g, withGradients(t, g, c))
 				if want, ok := first[key{d.Name, c.Name}]; ok {

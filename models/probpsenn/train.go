@@ -35,6 +35,7 @@ type trainer struct {
 	session  *runtime.Session
 	adam     *optim.Adam
 	batch    *runtime.Memory // statistics of the current batch
+	blend    ops.FloatArg    // their share of the running statistics
 	pretrain *phase
 	joint    *phase
 	step     int64 // over both phases: the base of random numbers
@@ -62,7 +63,8 @@ func (m *Model) newTrainer() (t *trainer, err error) {
 	if m.hasDecoder() {
 		config.AlsoMemory = []*runtime.Memory{m.stats, t.batch}
 		config.Also = func(g *ops.Graph) {
-			ops.Lerp(g.Flat(m.declared.stats), g.Flat(segment), ops.V(1-batchNormMomentum))
+			t.blend = g.FloatArg("share of the batch statistics")
+			ops.Lerp(g.Flat(m.declared.stats), g.Flat(segment), t.blend.Of(1))
 		}
 	}
 	if t.adam, err = optim.NewAdam(m.rt, t.session, m.params, config); err != nil {
@@ -221,6 +223,11 @@ func (t *trainer) runBatch(ctx context.Context, p *phase, images *data.Images, r
 			return fmt.Errorf("prob-psenn: the loss is %v at step %d of %s; a smaller learning rate or cleaner data are needed", v[0], t.step, p.name)
 		}
 		sums[i] += float64(v[0])
+	}
+	if t.blend != 0 {
+		// a plain mean at first: with the momentum alone, half of the initial values (0, 1) would still be there after 68
+		// steps, and the prototypes would be fitted to latent vectors that training never sees
+		t.adam.SetFloat(t.blend, max(1-batchNormMomentum, 1/float64(t.step+1)))
 	}
 	if err := t.adam.Step(rate); err != nil {
 		return err

@@ -16,7 +16,8 @@ type AdamConfig struct {
 	Decoupled             bool    // AdamW
 	MaxNorm               float64 // clip the global gradient norm; 0: do not
 
-	// Also records more updates into the same plan, such as running statistics; AlsoMemory is what they touch.
+	// Also records more updates into the same plan, such as running statistics; AlsoMemory is what they touch. It may
+	// declare scalar arguments, see SetFloat.
 	Also       func(g *ops.Graph)
 	AlsoMemory []*runtime.Memory
 }
@@ -102,6 +103,9 @@ func (a *Adam) Reset() error {
 	a.Steps = 0
 	return errors.Join(a.Memory[2].WriteAll(zero), a.Memory[3].WriteAll(zero))
 }
+
+// SetFloat gives an argument that Also declared its value for the next steps.
+func (a *Adam) SetFloat(arg ops.FloatArg, v float64) { a.binding.SetFloat(arg, v) }
 
 // GradientNorm is the global norm of the last step's gradient, before clipping.
 func (a *Adam) GradientNorm() (float64, error) {
