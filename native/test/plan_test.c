@@ -101,6 +101,11 @@ static void one_wrong_thing(void) {
   WITH(p.tensors[0].stride[0] = 20, BAD);
   WITH(p.tensors[0].stride[0] = -16, BAD);
   WITH(p.tensors[1].stride[0] = 0, BAD);
+  WITH(p.tensors[2].stride[0] = 0, BAD); /* an output may not repeat */
+  WITH(p.tensors[2].stride[0] = -4, OK);
+  WITH((p.tensors[2].ndim = 2, p.tensors[2].dim[1] = constant(4), p.tensors[2].stride[1] = 8),
+       BAD); /* nor interleave */
+  WITH((p.tensors[2].ndim = 2, p.tensors[2].dim[1] = constant(4), p.tensors[2].stride[1] = 16), OK);
   WITH(p.tensors[0].offset = constant(most - 3), BAD);
   WITH(p.tensors[0].offset = times_arg(most - 3, 0), BAD);
   WITH(p.tensors[2].offset = times_arg(200, 1), OK);

@@ -82,7 +82,8 @@ static void *call_often(void *arg) {
   caller me = *(caller *)arg;
   for (int32_t round = 0; round < me.rounds; round++) {
     call c;
-    init_call(&c, me.pool, me.threads);
+    /* a call may ask for fewer threads than the pool has */
+    init_call(&c, me.pool, draw(&me.seed) % 2 ? me.threads : (int32_t)draw_range(&me.seed, 1, me.threads));
     const int64_t n = draw_range(&me.seed, 0, draw(&me.seed) % 4 == 0 ? MAX_TASKS : 6);
     const uint64_t kind = draw(&me.seed) % 8;
     if (kind == 0) c.fail_at = draw_range(&me.seed, 0, MAX_TASKS);
