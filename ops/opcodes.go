@@ -63,6 +63,7 @@ const (
 	OpPairwiseSqdist           Opcode = 80
 	OpPairwiseArgMin           Opcode = 81
 	OpPairwiseCount            Opcode = 82
+	OpMatch                    Opcode = 83
 	OpCholesky                 Opcode = 90
 	OpCholeskyGrad             Opcode = 91
 	OpTriMatmul                Opcode = 92

@@ -144,6 +144,10 @@ func work(op *ops.ProgramOp, ints []int64) (bytes, flops int64) {
 	case ops.OpPairwiseSqdist, ops.OpPairwiseArgMin, ops.OpPairwiseCount:
 		x, y := dims(op.In, 0), dims(op.In, 1)
 		flops = 3 * product(x) * y[0] // subtract, multiply, add
+	case ops.OpMatch:
+		for k := 3; k < len(op.In); k += 2 { // a matrix product of the queries and the rows
+			flops += 2 * product(dims(op.In, k)) * dims(op.In, 0)[0]
+		}
 	case ops.OpTriMatmul, ops.OpTriSolve:
 		flops = product(dims(op.In, 1)) * dims(op.In, 0)[1] // half of 2 d per element
 	}

@@ -111,6 +111,34 @@ static inline void cr_sq_block(const cr_rows *x, int64_t i, const cr_rows *y, in
   }
 }
 
+/* The sum of the lanes of one accumulator, as cr_sq_lanes adds them. */
+static inline float cr_sq_lane_sum(vf acc) {
+  for (int n = CR_W / 2; n > 0; n /= 2)
+    for (int k = 0; k < n; k++) acc[k] = acc[2 * k] + acc[2 * k + 1];
+  return acc[0];
+}
+
+/* One distance, to the bit as a tile has it. */
+static inline float cr_sqdist_one(const float *x, const float *y, int64_t d) {
+  float sum = 0;
+  for (int64_t k = 0; k < d; k += CR_SQ_DEPTH) {
+    const int64_t n = d - k < CR_SQ_DEPTH ? d - k : CR_SQ_DEPTH;
+    vf acc = {0};
+    int64_t at = 0;
+    for (; at + CR_W <= n; at += CR_W) {
+      const vf t = vf_load(x + k + at) - vf_load(y + k + at);
+      acc = vf_fma(t, t, acc);
+    }
+    if (at < n) {
+      const vf t = vf_load_n(x + k + at, n - at) - vf_load_n(y + k + at, n - at);
+      acc = vf_fma(t, t, acc);
+    }
+    const float part = cr_sq_lane_sum(acc);
+    sum = k > 0 ? sum + part : part;
+  }
+  return sum;
+}
+
 /* Distances of up to CR_SQ_ROWS rows x to rows from .. to-1 of y, all of d elements, handed to use tile by tile. */
 static inline int32_t cr_sqdist_scan(const cr_ctx *ctx, const cr_rows *x, const cr_rows *y, int64_t from, int64_t to,
                                      int64_t d, cr_sq_use use, void *state, credence_error *err) {

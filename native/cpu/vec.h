@@ -116,6 +116,21 @@ static inline vf vf_select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes
 static inline vf vf_where(vi mask, vf x) { return (vf)(mask & (vi)x); }
 static inline vf vf_abs(vf a) { return (vf)((vi)a & vi_set(0x7fffffff)); }
 
+/* One bit per lane of a mask. */
+static inline uint32_t vi_bits(vi mask) {
+#if CR_W == 16
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif CR_W == 8
+  return (uint32_t)_mm256_movemask_ps((__m256)mask);
+#elif defined(__SSE2__)
+  return (uint32_t)_mm_movemask_ps((__m128)mask);
+#else
+  uint32_t bits = 0;
+  for (int k = 0; k < CR_W; k++) bits |= (uint32_t)(mask[k] & 1) << k;
+  return bits;
+#endif
+}
+
 /* NaN if either is NaN. */
 #if CR_W == 16
 #define CR_MAX(a, b) (vf) _mm512_max_ps((__m512)(a), (__m512)(b))

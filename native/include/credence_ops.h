@@ -136,6 +136,11 @@ enum {
   CREDENCE_OP(81, PAIRWISE_ARG_MIN, pairwise_arg_min)                                                                  \
   /* x, y, bound [N] -> count i32 [N] of rows of y with distance < bound */                                            \
   CREDENCE_OP(82, PAIRWISE_COUNT, pairwise_count)                                                                      \
+  /* x [N,D], prediction i32 [N], exclude i32 [N], then pairs of y [S,D] and class i32 [S] -> q i32 [N], distance [N],   \
+     nearest i32 [N]; i: K. All rows of y, numbered one pair after the other, in the order of (distance, number): q is   \
+     how many come before the first with class != prediction, at most K; the nearest is the first. A negative class is  \
+     no prediction's; -2, and the number exclude, count as absent. No row: 0, Inf, -1. NaN: last. K >= 1 */              \
+  CREDENCE_OP(83, MATCH, match)                                                                                        \
   /* ---- batches of small lower-triangular matrices l [B,D,D]; what lies above the diagonal is not read. TRI_MATMUL    \
      and TRI_SOLVE take any strides but the innermost ---- */                                                          \
   /* a [B,D,D] symmetric (lower triangle read) -> l (zeros above). Not positive definite: an error naming batch and pivot */ \

@@ -93,6 +93,8 @@ static const signature signatures[] = {
     {CREDENCE_OP_PAIRWISE_SQDIST, "ND,MD>NM", "", 0},
     {CREDENCE_OP_PAIRWISE_ARG_MIN, "ND,MD>N,i:N", "", 0},
     {CREDENCE_OP_PAIRWISE_COUNT, "ND,MD,N>i:N", "", 0},
+    {CREDENCE_OP_MATCH, "ND,A:N,M:N,MD,A:M>i:N,N,i:N", "5", 0},
+    {CREDENCE_OP_MATCH, "ND,A:N,M:N,MD,A:M,LD,A:L>i:N,N,i:N", "2", 0},
     {CREDENCE_OP_CHOLESKY, "BDD>BDD", "", 0},
     {CREDENCE_OP_CHOLESKY_GRAD, "BDD,BDD>BDD", "", 0},
     {CREDENCE_OP_TRI_MATMUL, "BDD,BND>BND", "t", 0},
@@ -113,7 +115,7 @@ static const signature signatures[] = {
     {CREDENCE_OP_AXPY, "A>>A", "", 1},
 };
 
-enum { SIGNATURES = sizeof signatures / sizeof *signatures, MOST = 9, DEVICES = 2, ROOM = 1 << 22 };
+enum { SIGNATURES = sizeof signatures / sizeof *signatures, MOST = 10, DEVICES = 2, ROOM = 1 << 22 };
 
 static const credence_backend *b;
 static credence_device *device[DEVICES];

@@ -1,0 +1,191 @@
+/* match.c: the MATCH operation: its arguments, and how the work is shared out. See match.h.
+ *
+ * A task is a block of queries against a part of the support's rows. Parts, each with lists of its own, are several
+ * only where there are too few blocks for the threads. Lists have a fixed share of memory: queries are taken in turns,
+ * as many at a time as have room. */
+#include "match.h"
+
+enum {
+  BLOCK = CR_SQ_ROWS,     /* queries of a task */
+  TURN = 1024,            /* most queries at a time */
+  PARTS = 16,             /* most parts, and how many times the threads there are tasks if parts can make it so */
+  LISTS_BYTES = 64 << 20, /* for lists, unless one alone needs more */
+  LIST_HEAD = sizeof(cr_match_list)
+};
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+static int64_t list_bytes(int64_t room) { return LIST_HEAD + room * (int64_t)sizeof(cr_match_row); }
+
+/* ---- arguments ---- */
+
+static int32_t check_rows(const cr_tensor *t, int64_t d, const char *what, credence_error *err) {
+  int32_t status = cr_expect_dtype(t, CREDENCE_F32, "match", what, err);
+  if (status != CREDENCE_OK) return status;
+  char shape[96];
+  if (t->ndim != 2 || (t->dim[1] > 1 && t->stride[1] != 4) || t->stride[0] % 4 != 0)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %s is not a matrix of rows of adjacent elements", what);
+  if (t->dim[1] == d) return CREDENCE_OK;
+  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %s is %s; the rows of x have %lld elements", what,
+                 cr_shape(t, shape), (long long)d);
+}
+
+static int32_t check_per_row(const cr_tensor *t, int32_t dtype, int64_t n, const char *what, credence_error *err) {
+  int32_t status = cr_expect_dtype(t, dtype, "match", what, err);
+  if (status == CREDENCE_OK) status = cr_expect_dense(t, "match", what, err);
+  if (status != CREDENCE_OK || (t->ndim == 1 && t->dim[0] == n)) return status;
+  char shape[96];
+  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %s is %s; %lld are needed", what, cr_shape(t, shape),
+                 (long long)n);
+}
+
+/* The call as a match; also proves that everything fits together. */
+static int32_t describe(const cr_call *call, cr_match *m, credence_error *err) {
+  int32_t status = cr_expect(call, "match", 5, 3 + 2 * CR_MATCH_SUPPORTS, 3, 0, 1, 0, err);
+  if (status != CREDENCE_OK) return status;
+  if (call->n_in % 2 == 0)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %u inputs; rows and classes come in pairs", call->n_in);
+  const cr_tensor *x = &call->in[0];
+  *m = (cr_match){.d = x->ndim == 2 ? x->dim[1] : 0, .k = call->i[0]};
+  status = check_rows(x, m->d, "x", err);
+  if (status != CREDENCE_OK) return status;
+  m->x = (cr_rows){x->data, x->dim[0], x->stride[0]};
+  status = check_per_row(&call->in[1], CREDENCE_I32, m->x.n, "the prediction", err);
+  if (status == CREDENCE_OK) status = check_per_row(&call->in[2], CREDENCE_I32, m->x.n, "the excluded row", err);
+  for (uint32_t a = 3; a < call->n_in && status == CREDENCE_OK; a += 2) {
+    const cr_tensor *y = &call->in[a], *c = &call->in[a + 1];
+    status = check_rows(y, m->d, "a support", err);
+    if (status == CREDENCE_OK) status = check_per_row(c, CREDENCE_I32, y->dim[0], "the class of a support", err);
+    m->support[m->supports++] =
+        (cr_match_support){{y->data, y->dim[0], y->stride[0]}, (const int32_t *)c->data, m->rows};
+    if (status == CREDENCE_OK) m->rows += y->dim[0];
+    if (m->rows > INT32_MAX - CR_SQ_COLS)
+      return cr_fail(err, CREDENCE_UNSUPPORTED, "match: %lld rows; an i32 number names fewer", (long long)m->rows);
+  }
+  static const char *const names[] = {"q", "the distance", "the nearest"};
+  for (uint32_t a = 0; a < 3 && status == CREDENCE_OK; a++)
+    status = check_per_row(&call->out[a], a == 1 ? CREDENCE_F32 : CREDENCE_I32, m->x.n, names[a], err);
+  if (status != CREDENCE_OK) return status;
+  if (m->k < 1)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: K is %lld; at least 1 is needed", (long long)m->k);
+  m->prediction = (const int32_t *)call->in[1].data;
+  m->exclude = (const int32_t *)call->in[2].data;
+  m->room = cr_match_room(m->rows, m->k);
+  return CREDENCE_OK;
+}
+
+static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads;
+  cr_match m;
+  int32_t status = describe(call, &m, err);
+  if (status != CREDENCE_OK) return status;
+  const int64_t one = list_bytes(m.room), lists = most(1, least(LISTS_BYTES / one, least(m.x.n, TURN) + PARTS * BLOCK));
+  scratch->shared = (size_t)(lists * one);
+  scratch->per_thread = (size_t)m.room * sizeof(uint64_t);
+  return CREDENCE_OK;
+}
+
+/* ---- every distance as it is ---- */
+
+typedef struct match_job {
+  const cr_match *m;
+  cr_match_list *list; /* [queries of the turn, parts] */
+  int64_t first, rows; /* queries of the turn */
+  int64_t parts;
+  int32_t *q, *nearest;
+  float *distance;
+} match_job;
+
+typedef struct direct {
+  const cr_match *m;
+  cr_match_list *list; /* of the first query */
+  int64_t query, parts;
+  const cr_match_support *support;
+  uint64_t *spare;
+} direct;
+
+static void add_tile(void *state, const float *tile, int64_t rows, int64_t col, int64_t cols) {
+  const direct *s = state;
+  for (int64_t i = 0; i < rows; i++) {
+    cr_match_list *list = s->list + i * s->parts;
+    for (int64_t j = 0; j < cols; j += CR_W) {
+      const vf d = vf_load(tile + i * CR_SQ_COLS + j);
+      uint32_t near = vi_bits(~(d > vf_set(cr_match_float(list->limit))));
+      if (cols - j < CR_W) near &= (1u << (cols - j)) - 1;
+      for (; near != 0; near &= near - 1) {
+        const int64_t at = j + __builtin_ctz(near), row = col + at;
+        const uint32_t bits = cr_match_bits(tile[i * CR_SQ_COLS + at]);
+        cr_match_add(s->m, s->query + i, list, bits, bits, s->support->base + row, s->support->class_of[row], s->spare);
+      }
+    }
+  }
+}
+
+static int32_t direct_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  const match_job *job = arg;
+  const cr_match *m = job->m;
+  const int64_t part = index % job->parts, at = index / job->parts * BLOCK;
+  const int64_t from = m->rows * part / job->parts, to = m->rows * (part + 1) / job->parts;
+  direct s = {.m = m,
+              .list = job->list + at * job->parts + part,
+              .query = job->first + at,
+              .parts = job->parts,
+              .spare = (uint64_t *)cr_worker_scratch(m->ctx, worker)};
+  const cr_rows x = {m->x.data + s.query * m->x.stride, least(BLOCK, job->rows - at), m->x.stride};
+  for (int64_t k = 0; k < m->supports; k++) {
+    s.support = &m->support[k];
+    const int64_t first = most(from - s.support->base, 0), last = least(to - s.support->base, s.support->y.n);
+    if (first >= last) continue;
+    const int32_t status = cr_sqdist_scan(m->ctx, &x, &s.support->y, first, last, m->d, add_tile, &s, err);
+    if (status != CREDENCE_OK) return status;
+  }
+  return CREDENCE_OK;
+}
+
+/* ---- the operation ---- */
+
+static int32_t settle_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  (void)worker, (void)err;
+  const match_job *job = arg;
+  for (int64_t i = index * BLOCK; i < least((index + 1) * BLOCK, job->rows); i++) {
+    const int64_t query = job->first + i;
+    const cr_match_result r = CR_NAME(cr_match_settle)(job->m, query, job->list + i * job->parts, job->parts);
+    job->q[query] = r.q;
+    job->distance[query] = r.distance;
+    job->nearest[query] = r.nearest;
+  }
+  return CREDENCE_OK;
+}
+
+/* Lists for the queries of a turn lie in the shared scratch: their heads, then their rows. */
+static void empty_lists(match_job *job) {
+  const int64_t lists = job->rows * job->parts;
+  job->list = (cr_match_list *)job->m->ctx->scratch;
+  cr_match_row *row = (cr_match_row *)(job->list + lists);
+  for (int64_t i = 0; i < lists; i++, row += job->m->room)
+    job->list[i] = (cr_match_list){.row = row, .limit = UINT32_MAX};
+}
+
+static int32_t run_match(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  cr_match m;
+  int32_t status = describe(call, &m, err);
+  if (status != CREDENCE_OK) return status;
+  m.ctx = ctx;
+  match_job job = {.m = &m,
+                   .q = (int32_t *)call->out[0].data,
+                   .distance = (float *)call->out[1].data,
+                   .nearest = (int32_t *)call->out[2].data};
+  const int64_t lists = most(1, (int64_t)ctx->scratch_shared / list_bytes(m.room));
+  for (; job.first < m.x.n && status == CREDENCE_OK; job.first += job.rows) {
+    job.rows = least(least(TURN, lists), m.x.n - job.first);
+    const int64_t blocks = blocks_of(job.rows, BLOCK), want = blocks_of(ctx->threads > 1 ? PARTS : 1, blocks);
+    job.parts = most(1, least(least(want, lists / job.rows), blocks_of(m.rows, CR_SQ_COLS)));
+    empty_lists(&job);
+    status = cr_parallel(ctx, blocks * job.parts, direct_task, &job, err);
+    if (status == CREDENCE_OK) status = cr_parallel(ctx, blocks, settle_task, &job, err);
+  }
+  return status;
+}
+
+CR_FAMILY(match, {CREDENCE_OP_MATCH, check_match, run_match})
