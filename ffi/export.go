@@ -22,9 +22,6 @@ import (
 	"github.com/credence-ml/credence/runtime"
 )
 
-// handles are all that C programs have open.
-var handles table
-
 //export credence_version
 func credence_version() *C.credence_text { return C.credence_header_version() }
 
@@ -43,7 +40,7 @@ func credence_open(device *C.credence_text, out *C.uint64_t, message *C.char, me
 		if err != nil {
 			return err
 		}
-		*out = C.uint64_t(handles.add(rt))
+		*out = C.uint64_t(handles.add(&openRuntime{Runtime: rt}))
 		return nil
 	})
 }
@@ -51,7 +48,7 @@ func credence_open(device *C.credence_text, out *C.uint64_t, message *C.char, me
 //export credence_devices_json
 func credence_devices_json(handle C.uint64_t, buffer *C.char, size C.size_t, needed *C.size_t, message *C.char, messageSize C.size_t) C.int32_t {
 	return export(message, messageSize, func() error {
-		rt, done, err := use[*runtime.Runtime](&handles, uint64(handle))
+		rt, done, err := use[*openRuntime](&handles, uint64(handle))
 		if err != nil {
 			return err
 		}
@@ -67,11 +64,11 @@ func credence_devices_json(handle C.uint64_t, buffer *C.char, size C.size_t, nee
 //export credence_close
 func credence_close(handle C.uint64_t, message *C.char, messageSize C.size_t) C.int32_t {
 	return export(message, messageSize, func() error {
-		rt, err := release[*runtime.Runtime](&handles, uint64(handle))
+		value, err := release[interface{ close() }](&handles, uint64(handle))
 		if err != nil {
 			return err
 		}
-		rt.Close()
+		value.close()
 		return nil
 	})
 }

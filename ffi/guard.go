@@ -22,10 +22,16 @@ const (
 	statusBadHandle       status = 9
 	statusBufferTooSmall  status = 10
 	statusBusy            status = 11
+	statusBadFile         status = 12
 )
 
 // errTooSmall is the error of a caller's buffer that cannot hold the answer.
 var errTooSmall = errors.New("the buffer is too small")
+
+// A fileError is what is wrong with a file that was to be loaded.
+type fileError struct{ error }
+
+func (e *fileError) Unwrap() error { return e.error }
 
 // guard runs the body of an exported function. A panic that left Go would end the host process, so here it becomes a
 // status and a text, as every error does.
@@ -44,6 +50,7 @@ func guard(body func() error) (code status, text string) {
 // statusOf sorts an error.
 func statusOf(err error) status {
 	var bad *handleError
+	var file *fileError
 	switch {
 	case err == nil:
 		return statusOK
@@ -51,6 +58,8 @@ func statusOf(err error) status {
 		return statusBadHandle
 	case errors.Is(err, errTooSmall):
 		return statusBufferTooSmall
+	case errors.As(err, &file):
+		return statusBadFile
 	}
 	for _, c := range []struct {
 		is   error

@@ -31,18 +31,19 @@ func TestGuard(t *testing.T) {
 
 func TestStatusOf(t *testing.T) {
 	for err, want := range map[error]status{
-		nil:                        statusOK,
-		errors.New("what"):         statusInternal,
-		errTooSmall:                statusBufferTooSmall,
-		&handleError{"stale"}:      statusBadHandle,
-		runtime.ErrClosed:          statusBadHandle,
-		runtime.ErrInvalidArgument: statusInvalidArgument,
-		runtime.ErrUnsupported:     statusUnsupported,
-		runtime.ErrOutOfMemory:     statusOutOfMemory,
-		runtime.ErrCancelled:       statusCancelled,
-		runtime.ErrDeviceLost:      statusDeviceLost,
-		runtime.ErrNoDevice:        statusNoDevice,
-		runtime.ErrBusy:            statusBusy,
+		nil:                         statusOK,
+		errors.New("what"):          statusInternal,
+		errTooSmall:                 statusBufferTooSmall,
+		&handleError{"stale"}:       statusBadHandle,
+		&fileError{errors.New("x")}: statusBadFile,
+		runtime.ErrClosed:           statusBadHandle,
+		runtime.ErrInvalidArgument:  statusInvalidArgument,
+		runtime.ErrUnsupported:      statusUnsupported,
+		runtime.ErrOutOfMemory:      statusOutOfMemory,
+		runtime.ErrCancelled:        statusCancelled,
+		runtime.ErrDeviceLost:       statusDeviceLost,
+		runtime.ErrNoDevice:         statusNoDevice,
+		runtime.ErrBusy:             statusBusy,
 	} {
 		assert.Equal(t, want, statusOf(err), "%v", err)
 		if err != nil {

@@ -32,6 +32,17 @@ func (e *handleError) Error() string { return e.text }
 
 func handleErrorf(format string, a ...any) error { return &handleError{fmt.Sprintf(format, a...)} }
 
+// kindOf names what a handle stands for.
+func kindOf(value any) string {
+	switch value.(type) {
+	case *openRuntime:
+		return "runtime"
+	case *openModel:
+		return "model"
+	}
+	return fmt.Sprintf("%T", value)
+}
+
 // add stores a value that is not nil and returns its handle.
 func (t *table) add(value any) uint64 {
 	t.mu.Lock()
@@ -76,7 +87,7 @@ func use[T any](t *table, handle uint64) (T, func(), error) {
 	}
 	value, ok := s.value.(T)
 	if !ok {
-		return none, nil, handleErrorf("handle %#x is a %T, a %T is needed", handle, s.value, none)
+		return none, nil, handleErrorf("handle %#x is a %s, a %s is needed", handle, kindOf(s.value), kindOf(none))
 	}
 	s.calls.Add(1)
 	return value, s.calls.Done, nil
@@ -94,7 +105,7 @@ func release[T any](t *table, handle uint64) (T, error) {
 	value, ok := s.value.(T)
 	if !ok {
 		t.mu.Unlock()
-		return none, handleErrorf("handle %#x is a %T, a %T is needed", handle, s.value, none)
+		return none, handleErrorf("handle %#x is a %s, a %s is needed", handle, kindOf(s.value), kindOf(none))
 	}
 	s.value = nil
 	t.mu.Unlock()
@@ -108,6 +119,19 @@ func release[T any](t *table, handle uint64) (T, error) {
 		t.free = append(t.free, index)
 	}
 	return value, nil
+}
+
+// those are the live handles whose values are chosen.
+func (t *table) those(chosen func(value any) bool) []uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found []uint64
+	for i, s := range t.slots {
+		if s.value != nil && chosen(s.value) {
+			found = append(found, uint64(s.generation)<<32|uint64(i+1))
+		}
+	}
+	return found
 }
 
 // live is how many handles are open.

@@ -28,7 +28,8 @@ func matches(t *testing.T, file, pattern string) []string {
 // to check: see export.go.)
 func TestHeaderMatchesExports(t *testing.T) {
 	declared := matches(t, "credence.h", `(?m)^[a-z][a-z0-9_ ]* \**(credence_[a-z_]+)\(`)
-	assert.ElementsMatch(t, declared, matches(t, "export.go", `(?m)^//export (credence_[a-z_]+)$`))
+	exported := append(matches(t, "export.go", `(?m)^//export (credence_[a-z_]+)$`), matches(t, "export_model.go", `(?m)^//export (credence_[a-z_]+)$`)...)
+	assert.ElementsMatch(t, declared, exported)
 	assert.ElementsMatch(t, declared, matches(t, "credence.map", `(?m)^ +(credence_[a-z_]+);$`))
 }
 
@@ -45,6 +46,6 @@ func TestHeaderStatuses(t *testing.T) {
 		numbers = append(numbers, status(v))
 	}
 	assert.Equal(t, []status{statusOK, statusInvalidArgument, statusUnsupported, statusOutOfMemory, statusCancelled,
-		statusDeviceLost, statusNoDevice, statusInternal, statusBadHandle, statusBufferTooSmall, statusBusy}, numbers)
-	assert.Equal(t, []status{0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11}, numbers)
+		statusDeviceLost, statusNoDevice, statusInternal, statusBadHandle, statusBufferTooSmall, statusBusy, statusBadFile}, numbers)
+	assert.Equal(t, []status{0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12}, numbers)
 }

@@ -102,24 +102,33 @@ build_library() {
 
 client_devices() { printf '%s\n' go cpu; }
 
+# What the clients must get, from Go itself.
+expected=$root/build/expected
+
+build_expected() {
+  go build -o build/expect ./ffi/test/expect
+  # shellcheck disable=SC2046 # a word per device
+  CREDENCE_BACKEND_DIR=$root/build/lib build/expect "$expected" $(client_devices)
+}
+
 check_client_pkg_config() {
   local device
   export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
   # shellcheck disable=SC2046 # pkg-config prints several words
   gcc -std=c11 -Wall -Wextra -Werror -o build/client ffi/test/client.c $(pkg-config --cflags --libs credence) -pthread
-  for device in $(client_devices); do LD_LIBRARY_PATH=$prefix/lib build/client "$device"; done
+  for device in $(client_devices); do LD_LIBRARY_PATH=$prefix/lib build/client "$device" "$expected"; done
 }
 
 check_client_cmake() {
   cmake -S ffi/test -B build/client-cmake -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
   cmake --build build/client-cmake
-  build/client-cmake/client go
+  build/client-cmake/client go "$expected"
 }
 
 check_client_python() {
   python3 -c 'import ctypes' || skip "no python3 with ctypes"
   local device
-  for device in $(client_devices); do python3 ffi/test/client.py "$prefix/lib/libcredence.so" "$device"; done
+  for device in $(client_devices); do python3 ffi/test/client.py "$prefix/lib/libcredence.so" "$device" "$expected"; done
 }
 
 # configure_sanitized DIRECTORY SANITIZERS: little optimisation, which keeps reports readable and the build short.

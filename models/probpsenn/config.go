@@ -133,14 +133,14 @@ func (c *Config) checkSizes() error {
 		return fmt.Errorf("%d samples of %d prototypes in %d latent dimensions are %d values; at most %d", s, gaussians, c.Latent,
 			s*gaussians*c.Latent, maxElements)
 	}
-	if n := c.inputSize(); c.Batch*n > maxElements {
+	if n := c.InputSize(); c.Batch*n > maxElements {
 		return fmt.Errorf("a batch of %d inputs of %d values has %d; at most %d", c.Batch, n, c.Batch*n, maxElements)
 	}
 	return nil
 }
 
-// inputSize is the number of values of one input.
-func (c *Config) inputSize() int {
+// InputSize is the number of values of one input.
+func (c *Config) InputSize() int {
 	if c.Network == "features" {
 		return c.Latent
 	}

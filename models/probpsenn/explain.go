@@ -131,10 +131,10 @@ type PrototypeExample struct {
 // Explain predicts one input, a picture [height, width, channels] in [-1, 1] or a feature vector, and gives the reasons.
 func (m *Model) Explain(ctx context.Context, o ExplainOptions, input []float32) (*Explanation, error) {
 	if len(input) != m.inputSize() {
-		return nil, fmt.Errorf("prob-psenn: an input of %d values; the model takes %d", len(input), m.inputSize())
+		return nil, invalidf("an input of %d values; the model takes %d", len(input), m.inputSize())
 	}
 	if o.Examples < 0 || o.Pictures < 0 {
-		return nil, fmt.Errorf("prob-psenn: %d pictures and %d examples; neither may be negative", o.Pictures, o.Examples)
+		return nil, invalidf("%d pictures and %d examples; neither may be negative", o.Pictures, o.Examples)
 	}
 	o.Pictures, o.Examples = cmp.Or(o.Pictures, 8), cmp.Or(o.Examples, 4)
 	e, err := m.newExplainer(PredictorOptions{MaxBatch: 1, Samples: o.Samples, Overlap: true})

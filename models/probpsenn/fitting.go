@@ -61,22 +61,22 @@ func checkData(c *Config, images *data.Images) error {
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("prob-psenn: %w", err)
 	}
-	size, want := images.ImageSize(), c.inputSize()
+	size, want := images.ImageSize(), c.InputSize()
 	pictures := c.Network != "features"
 	switch {
 	case pictures && (images.Height != c.Height || images.Width != c.Width || images.Channels != c.Channels):
-		return fmt.Errorf("prob-psenn: pictures of %d x %d x %d, the model takes %d x %d x %d", images.Height, images.Width,
+		return invalidf("pictures of %d x %d x %d, the model takes %d x %d x %d", images.Height, images.Width,
 			images.Channels, c.Height, c.Width, c.Channels)
 	case size != want:
-		return fmt.Errorf("prob-psenn: inputs of %d values, the model takes %d", size, want)
+		return invalidf("inputs of %d values, the model takes %d", size, want)
 	case len(images.Pixels) != images.N*size:
-		return fmt.Errorf("prob-psenn: %d values are not %d inputs of %d", len(images.Pixels), images.N, size)
+		return invalidf("%d values are not %d inputs of %d", len(images.Pixels), images.N, size)
 	case len(images.Labels) != images.N:
-		return fmt.Errorf("prob-psenn: %d inputs with %d labels", images.N, len(images.Labels))
+		return invalidf("%d inputs with %d labels", images.N, len(images.Labels))
 	}
 	for i, label := range images.Labels {
 		if label < 0 || int(label) >= c.Classes {
-			return fmt.Errorf("prob-psenn: label %d of input %d is outside 0 to %d", label, i, c.Classes-1)
+			return invalidf("label %d of input %d is outside 0 to %d", label, i, c.Classes-1)
 		}
 	}
 	return checkFinite(images.Pixels, size)
@@ -86,7 +86,7 @@ func checkData(c *Config, images *data.Images) error {
 func checkFinite(x []float32, size int) error {
 	for i, v := range x {
 		if v != v || v > 1e30 || v < -1e30 {
-			return fmt.Errorf("prob-psenn: value %d of input %d is %v", i%size, i/size, v)
+			return invalidf("value %d of input %d is %v", i%size, i/size, v)
 		}
 	}
 	return nil

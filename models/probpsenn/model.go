@@ -92,8 +92,8 @@ func (m *Model) Close() {
 	}
 }
 
-// inputSize is the number of values of one input.
-func (m *Model) inputSize() int { return m.Config.inputSize() }
+// InputSize is the number of values of one input.
+func (m *Model) inputSize() int { return m.Config.InputSize() }
 
 // hasDecoder reports whether latent vectors can be shown as pictures.
 func (m *Model) hasDecoder() bool { return m.Config.Network != "features" }

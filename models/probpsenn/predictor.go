@@ -2,7 +2,6 @@ package probpsenn
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/credence-ml/credence/ops"
 	"github.com/credence-ml/credence/runtime"
@@ -46,10 +45,10 @@ func (m *Model) NewPredictor(o PredictorOptions) (p *Predictor, err error) {
 		o.MaxBatch = 64
 	}
 	if o.MaxBatch < 1 || o.MaxBatch > 1<<16 {
-		return nil, fmt.Errorf("prob-psenn: a batch of %d; 1 to 65536", o.MaxBatch)
+		return nil, invalidf("a batch of %d; 1 to 65536", o.MaxBatch)
 	}
 	if o.Samples < 0 || o.Samples > 10000 {
-		return nil, fmt.Errorf("prob-psenn: %d prototype samples; 1 to 10000, or 0 for the configuration's", o.Samples)
+		return nil, invalidf("%d prototype samples; 1 to 10000, or 0 for the configuration's", o.Samples)
 	}
 	p = &Predictor{m: m, o: o, samples: o.Samples}
 	if p.samples == 0 {
@@ -168,7 +167,7 @@ func (p *Predictor) Predict(ctx context.Context, x []float32) ([]Prediction, err
 func (p *Predictor) PredictInto(ctx context.Context, out []Prediction, x []float32) error {
 	size := p.m.inputSize()
 	if len(x) != len(out)*size {
-		return fmt.Errorf("prob-psenn: %d values are not %d inputs of %d", len(x), len(out), size)
+		return invalidf("%d values are not %d inputs of %d", len(x), len(out), size)
 	}
 	if err := checkFinite(x, size); err != nil {
 		return err
