@@ -144,6 +144,9 @@ func trainProbPSENN(c *cobra.Command, s *settings, dir, out string, config probp
 		return err
 	}
 	fmt.Fprintf(c.OutOrStdout(), "trained on %d inputs in %.0f s; the model is %s\n", images.N, time.Since(start).Seconds(), out)
+	if k := m.Calibration; k != nil {
+		fmt.Fprintf(c.OutOrStdout(), "accuracy %.4f on %d of them that were held out from training, for calibration\n", k.Accuracy, k.N)
+	}
 	return nil
 }
 

@@ -1,58 +1,82 @@
 package probpsenn
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 )
 
-// Elastic deformation of training pictures: Simard, Steinkraus and Platt 2003, "Best Practices for Convolutional Neural
-// Networks Applied to Visual Document Analysis", with the field of PSENN's training (alpha 20, sigma 4) and a little
-// turning, scaling and shifting. It depends on seed, step and place in the batch alone.
-const (
-	elasticAlpha = 20.0
-	elasticSigma = 4.0
-	maxTurn      = .15 // radians
-	maxScale     = .1
-	maxShift     = 1.5 // pixels
-)
+// Augmentation deforms training pictures, each anew whenever it is used. The zero value leaves them as they are.
+// Elastic deformation is that of Simard, Steinkraus and Platt 2003, "Best Practices for Convolutional Neural Networks
+// Applied to Visual Document Analysis"; PSENN's training has strength 20 and smoothness 4.
+type Augmentation struct {
+	Elastic float64 `json:"elastic"` // strength of the deformation, alpha, in pixels
+	Smooth  float64 `json:"smooth"`  // its smoothness, sigma, in pixels; 0: 4
+	Turn    float64 `json:"turn"`    // radians at most, to either side
+	Scale   float64 `json:"scale"`   // at most so much larger or smaller, as a share
+	Shift   float64 `json:"shift"`   // pixels at most, in both directions
+	Mirror  bool    `json:"mirror"`  // half of the pictures are swapped left to right
+}
 
-// An augmenter deforms pictures in place; the zero of an unaugmented configuration does nothing.
+func (a *Augmentation) check() error {
+	for _, v := range []struct {
+		name       string
+		value, top float64
+	}{{"elastic", a.Elastic, 1000}, {"smooth", a.Smooth, 32}, {"turn", a.Turn, math.Pi}, {"scale", a.Scale, .9}, {"shift", a.Shift, 1024}} {
+		if !(v.value >= 0 && v.value <= v.top) {
+			return fmt.Errorf("augment.%s is %v; 0 to %.4g", v.name, v.value, v.top)
+		}
+	}
+	return nil
+}
+
+// An augmenter deforms pictures in place. What it does depends on seed, step and place in the batch alone.
 type augmenter struct {
+	Augmentation
 	height, width, channels int
 	seed                    uint64
-	on                      bool
-	kernel                  []float64
-	dx, dy, blurred         []float64
+	kernel                  []float32 // the middle of the smoothing and one side
+	dx, dy                  []float32 // where a pixel comes from, less where it is
+	padded                  []float32 // a row or column with zeros around it
 	source                  []float32
 }
 
 func newAugmenter(c *Config) *augmenter {
-	a := &augmenter{height: c.Height, width: c.Width, channels: c.Channels, seed: c.Seed, on: c.Elastic && c.Network != "features"}
-	if !a.on {
+	a := &augmenter{height: c.Height, width: c.Width, channels: c.Channels, seed: c.Seed}
+	if c.Network == "features" || c.Augment == (Augmentation{}) {
 		return a
 	}
-	radius := int(math.Ceil(3 * elasticSigma))
-	sum := 0.0
-	for i := -radius; i <= radius; i++ {
-		v := math.Exp(-float64(i*i) / (2 * elasticSigma * elasticSigma))
-		a.kernel = append(a.kernel, v)
-		sum += v
+	a.Augmentation = c.Augment
+	sigma := a.Smooth
+	if sigma == 0 {
+		sigma = 4
 	}
-	for i := range a.kernel {
-		a.kernel[i] /= sum
+	sum := 0.0
+	var kernel []float64
+	for i := range int(math.Ceil(3*sigma)) + 1 {
+		v := math.Exp(-float64(i*i) / (2 * sigma * sigma))
+		kernel = append(kernel, v)
+		sum += v
+		if i > 0 {
+			sum += v
+		}
+	}
+	for _, v := range kernel {
+		a.kernel = append(a.kernel, float32(v/sum))
 	}
 	n := a.height * a.width
-	a.dx, a.dy, a.blurred = make([]float64, n), make([]float64, n), make([]float64, n)
+	a.dx, a.dy = make([]float32, n), make([]float32, n)
+	a.padded = make([]float32, max(a.height, a.width)+2*len(kernel))
 	a.source = make([]float32, n*a.channels)
 	return a
 }
 
 // apply deforms the pictures of one batch.
 func (a *augmenter) apply(pixels []float32, step int64) {
-	if !a.on {
+	size := len(a.source)
+	if size == 0 {
 		return
 	}
-	size := len(a.source)
 	for i := range len(pixels) / size {
 		r := rand.New(rand.NewPCG(a.seed^0xe1a5, uint64(step)<<20|uint64(i)))
 		a.deform(pixels[i*size:(i+1)*size], r)
@@ -61,18 +85,25 @@ func (a *augmenter) apply(pixels []float32, step int64) {
 
 func (a *augmenter) deform(picture []float32, r *rand.Rand) {
 	copy(a.source, picture)
-	a.field(a.dx, r)
-	a.field(a.dy, r)
-	turn, scale := maxTurn*(2*r.Float64()-1), 1+maxScale*(2*r.Float64()-1)
-	shiftX, shiftY := maxShift*(2*r.Float64()-1), maxShift*(2*r.Float64()-1)
+	if a.Elastic > 0 {
+		a.field(a.dx, r)
+		a.field(a.dy, r)
+	}
+	turn, scale := a.Turn*(2*r.Float64()-1), 1+a.Scale*(2*r.Float64()-1)
+	shiftX, shiftY := float32(a.Shift*(2*r.Float64()-1)), float32(a.Shift*(2*r.Float64()-1))
 	sin, cos := math.Sincos(turn)
-	middleX, middleY := float64(a.width-1)/2, float64(a.height-1)/2
+	across, along := float32(cos/scale), float32(sin/scale)
+	sign := float32(1)
+	if a.Mirror && r.Uint64()&1 == 1 {
+		sign = -1
+	}
+	middleX, middleY := float32(a.width-1)/2, float32(a.height-1)/2
 	for y := range a.height {
 		for x := range a.width {
 			i := y*a.width + x
-			u, v := float64(x)-middleX, float64(y)-middleY
-			fromX := middleX + (cos*u-sin*v)/scale + shiftX + a.dx[i]
-			fromY := middleY + (sin*u+cos*v)/scale + shiftY + a.dy[i]
+			u, v := sign*(float32(x)-middleX), float32(y)-middleY
+			fromX := middleX + across*u - along*v + shiftX + a.dx[i]
+			fromY := middleY + along*u + across*v + shiftY + a.dy[i]
 			for c := range a.channels {
 				picture[i*a.channels+c] = a.sample(fromX, fromY, c)
 			}
@@ -80,47 +111,51 @@ func (a *augmenter) deform(picture []float32, r *rand.Rand) {
 	}
 }
 
-// field fills a displacement field: uniform noise, smoothed by a Gaussian, times alpha.
-func (a *augmenter) field(f []float64, r *rand.Rand) {
+// field fills a displacement field: uniform noise, smoothed by a Gaussian along both axes, times the strength.
+func (a *augmenter) field(f []float32, r *rand.Rand) {
 	for i := range f {
-		f[i] = 2*r.Float64() - 1
-	}
-	radius := len(a.kernel) / 2
-	for y := range a.height {
-		for x := range a.width {
-			sum := 0.0
-			for k, w := range a.kernel {
-				if at := x + k - radius; at >= 0 && at < a.width {
-					sum += w * f[y*a.width+at]
-				}
-			}
-			a.blurred[y*a.width+x] = sum
-		}
+		f[i] = 2*r.Float32() - 1
 	}
 	for y := range a.height {
-		for x := range a.width {
-			sum := 0.0
-			for k, w := range a.kernel {
-				if at := y + k - radius; at >= 0 && at < a.height {
-					sum += w * a.blurred[at*a.width+x]
-				}
-			}
-			f[y*a.width+x] = elasticAlpha * sum
+		a.smooth(f[y*a.width:], a.width, 1, 1)
+	}
+	for x := range a.width {
+		a.smooth(f[x:], a.height, a.width, float32(a.Elastic))
+	}
+}
+
+// smooth convolves n values that are stride apart with the kernel, zeros around them, and multiplies them.
+func (a *augmenter) smooth(f []float32, n, stride int, by float32) {
+	margin := len(a.kernel) - 1
+	row := a.padded[:n+2*margin]
+	clear(row)
+	for i := range n {
+		row[margin+i] = f[i*stride]
+	}
+	for i := range n {
+		at := margin + i
+		before, after := row[at-margin:at+1], row[at:at+margin+1]
+		sum := a.kernel[0] * row[at]
+		for k := 1; k < len(a.kernel); k++ {
+			sum += a.kernel[k] * (before[margin-k] + after[k])
 		}
+		f[i*stride] = by * sum
 	}
 }
 
 // sample is the bilinear value at a place; outside lies the darkest value, -1.
-func (a *augmenter) sample(x, y float64, c int) float32 {
-	x0, y0 := math.Floor(x), math.Floor(y)
-	fx, fy := float32(x-x0), float32(y-y0)
+func (a *augmenter) sample(x, y float32, c int) float32 {
+	if !(x > -1 && y > -1 && x < float32(a.width) && y < float32(a.height)) {
+		return -1
+	}
+	xi, yi := int(x+1)-1, int(y+1)-1 // rounded down: both are above -1
+	fx, fy := x-float32(xi), y-float32(yi)
 	at := func(x, y int) float32 {
 		if x < 0 || y < 0 || x >= a.width || y >= a.height {
 			return -1
 		}
 		return a.source[(y*a.width+x)*a.channels+c]
 	}
-	xi, yi := int(x0), int(y0)
 	top := at(xi, yi)*(1-fx) + at(xi+1, yi)*fx
 	bottom := at(xi, yi+1)*(1-fx) + at(xi+1, yi+1)*fx
 	return top*(1-fy) + bottom*fy

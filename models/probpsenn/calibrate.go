@@ -22,8 +22,9 @@ const (
 // Calibration holds the scores of held-out inputs, per predicted class, against which new inputs are ranked. Nothing
 // here was used to train.
 type Calibration struct {
-	N       int                `json:"n"`
-	Classes []ClassCalibration `json:"classes"`
+	N        int                `json:"n"`
+	Accuracy float64            `json:"accuracy"` // of the held-out inputs, 0 to 1: what to choose a configuration by
+	Classes  []ClassCalibration `json:"classes"`
 }
 
 // ClassCalibration are the ascending scores of the held-out inputs predicted to be of one class. A class with fewer than
@@ -42,6 +43,9 @@ const minPerClass = 20
 // Calibrate ranks the scores of labelled inputs that training has not seen.
 func (m *Model) Calibrate(ctx context.Context, held *data.Images, progress func(rows int)) error {
 	m.Calibration = nil
+	if len(held.Labels) != held.N {
+		return fmt.Errorf("prob-psenn: calibration on %d inputs with %d labels", held.N, len(held.Labels))
+	}
 	p, err := m.NewPredictor(PredictorOptions{MaxBatch: encodeBatch})
 	if err != nil {
 		return err
@@ -60,6 +64,13 @@ func (m *Model) Calibrate(ctx context.Context, held *data.Images, progress func(
 	if err != nil {
 		return err
 	}
+	right := 0
+	for i := range all {
+		if all[i].Label == int(held.Labels[i]) {
+			right++
+		}
+	}
+	calibration.Accuracy = float64(right) / float64(held.N)
 	m.Calibration = calibration
 	return nil
 }
@@ -211,6 +222,9 @@ func (p *Prediction) compete(s *scratch) bool {
 func (r *Calibration) check(c *Config) error {
 	if len(r.Classes) != c.Classes {
 		return fmt.Errorf("calibration of %d classes; the configuration has %d", len(r.Classes), c.Classes)
+	}
+	if !(r.Accuracy >= 0 && r.Accuracy <= 1) {
+		return fmt.Errorf("calibration: accuracy is %v; 0 to 1", r.Accuracy)
 	}
 	for class, k := range r.Classes {
 		n := len(k.Distance)

@@ -35,16 +35,16 @@ type Config struct {
 	Samples     int `json:"samples"`      // S joint prototype samples per training step
 	EvalSamples int `json:"eval_samples"` // S at prediction
 
-	PretrainEpochs int         `json:"pretrain_epochs"`
-	Epochs         int         `json:"epochs"`
-	Batch          int         `json:"batch"`
-	LearningRate   float64     `json:"learning_rate"`
-	Schedule       string      `json:"schedule"` // "constant" or "cosine" (to 1 % of the rate, over the joint epochs)
-	Loss           LossWeights `json:"loss"`
-	FreezeHead     bool        `json:"freeze_head"` // keep W at its start, -1/2 I
-	Elastic        bool        `json:"elastic"`     // elastic deformation of training pictures (Simard et al. 2003)
-	HoldOut        float64     `json:"hold_out"`    // share of the training data kept for calibration
-	Seed           uint64      `json:"seed"`
+	PretrainEpochs int          `json:"pretrain_epochs"`
+	Epochs         int          `json:"epochs"`
+	Batch          int          `json:"batch"`
+	LearningRate   float64      `json:"learning_rate"`
+	Schedule       string       `json:"schedule"` // "constant" or "cosine" (to 1 % of the rate, over the joint epochs)
+	Loss           LossWeights  `json:"loss"`
+	FreezeHead     bool         `json:"freeze_head"` // keep W at its start, -1/2 I
+	Augment        Augmentation `json:"augment"`     // of training pictures
+	HoldOut        float64      `json:"hold_out"`    // share of the training data kept for calibration
+	Seed           uint64       `json:"seed"`
 }
 
 // LossWeights weigh the terms of the loss (section 1.5 of the specification).
@@ -119,6 +119,9 @@ func (c *Config) Check() error {
 		if !(w.value >= 0 && w.value <= 1e6) {
 			return fmt.Errorf("loss weight %s is %v; 0 to 1e6", w.name, w.value)
 		}
+	}
+	if err := c.Augment.check(); err != nil {
+		return err
 	}
 	return c.checkSizes()
 }

@@ -28,9 +28,11 @@ func TestResume(t *testing.T) {
 	needCPU(t)
 	images := toyImages(60, 1)
 	for name, set := range map[string]func(c *Config){
-		"full, elastic, cosine": func(c *Config) { c.Elastic, c.Schedule = true, "cosine" },
-		"mixture VAE":           func(c *Config) { c.Prototypes, c.VAE = Mixture, true },
-		"features":              func(c *Config) { *c = vectorConfig(4, 3) },
+		"full, augmented, cosine": func(c *Config) {
+			c.Augment, c.Schedule = Augmentation{Elastic: 20, Turn: .15, Scale: .1, Shift: 1.5, Mirror: true}, "cosine"
+		},
+		"mixture VAE": func(c *Config) { c.Prototypes, c.VAE = Mixture, true },
+		"features":    func(c *Config) { *c = vectorConfig(4, 3) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rt := openToy(t)

@@ -31,7 +31,7 @@ func TestEveryKindLearns(t *testing.T) {
 		{"two full per class", func(c *Config) { c.PerClass = 2 }},
 		{"three mixtures per class", func(c *Config) { c.PerClass, c.Prototypes = 3, Mixture }},
 		{"every term of the loss, cosine", func(c *Config) { c.Loss.Nearest, c.Loss.PriorKL, c.Schedule = .05, .01, "cosine" }},
-		{"elastic", func(c *Config) { c.Elastic = true }},
+		{"augmented", func(c *Config) { c.Augment = Augmentation{Elastic: 20, Turn: .1} }},
 		{"frozen head", func(c *Config) { c.FreezeHead = true }},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestSameSeedSameBits(t *testing.T) {
 	needCPU(t)
 	images := toyImages(96, 1)
 	for name, set := range map[string]func(c *Config){
-		"full":                func(c *Config) { c.Elastic = true },
+		"full":                func(c *Config) { c.Augment.Elastic = 20 },
 		"mixture VAE":         func(c *Config) { c.Prototypes, c.VAE = Mixture, true },
 		"diag, two per class": func(c *Config) { c.Prototypes, c.PerClass = Diag, 2 },
 		"grey32":              func(c *Config) { c.Network, c.Epochs, c.PretrainEpochs = "grey32", 1, 1 },
