@@ -46,56 +46,71 @@ func ReadNPY(path string) (*Array, error) {
 }
 
 func (s *source) npy() (*Array, error) {
-	head, err := s.exactly(8, "NPY magic and version")
+	l, err := s.npyHeader(MaxPixels)
 	if err != nil {
 		return nil, err
 	}
-	if string(head[:6]) != npyMagic {
-		return nil, s.expected("the NPY magic "+fmt.Sprintf("%q", npyMagic), "%q", head[:6])
-	}
-	lengthBytes := int64(4)
-	switch {
-	case head[6] < 1 || head[6] > 3 || head[7] != 0:
-		return nil, s.expected("NPY version 1.0, 2.0 or 3.0", "%d.%d", head[6], head[7])
-	case head[6] == 1:
-		lengthBytes = 2
-	}
-	if head, err = s.exactly(lengthBytes, "NPY header length"); err != nil {
-		return nil, err
-	}
-	length := binary.LittleEndian.Uint32(append(head, 0, 0))
-	if length > maxNPYHeader {
-		return nil, s.expected(fmt.Sprintf("an NPY header of at most %d bytes", maxNPYHeader), "%d", length)
-	}
-	if head, err = s.exactly(int64(length), "NPY header"); err != nil {
-		return nil, err
-	}
-	h, err := parseNPYHeader(string(head))
-	if err != nil {
-		return nil, s.expected("an NPY header with descr, fortran_order and shape", "%q (%v)", shorten(string(head)), err)
-	}
-	size, known := npySizes[NPYType(h.descr)]
-	if !known {
-		return nil, s.expected("one of the types |u1, <i4, <i8, <f4, <f8", "%q", h.descr)
-	}
-	if h.fortran {
-		return nil, s.expected("C order", "Fortran order (save numpy.ascontiguousarray(x))")
-	}
-	count := uint64(1)
-	for _, d := range h.shape {
-		high, low := bits.Mul64(count, uint64(d))
-		if count = low; high != 0 || low > MaxPixels {
-			return nil, s.expected(fmt.Sprintf("at most %d elements", MaxPixels), "shape %v", h.shape)
-		}
-	}
-	a := &Array{Type: NPYType(h.descr), Shape: h.shape, Source: s.name}
-	if a.Data, err = s.exactly(int64(count)*size, "elements"); err == nil {
+	a := &Array{Type: l.kind, Shape: l.shape, Source: s.name}
+	if a.Data, err = s.exactly(l.count*npySizes[l.kind], "elements"); err == nil {
 		err = s.end("elements")
 	}
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// npyLayout is what an NPY file says of itself.
+type npyLayout struct {
+	kind          NPYType
+	shape         []int
+	offset, count int64 // of the elements: where they begin, and how many there are
+}
+
+// npyHeader reads up to the first element. More than limit elements are refused.
+func (s *source) npyHeader(limit uint64) (l npyLayout, err error) {
+	head, err := s.exactly(8, "NPY magic and version")
+	if err != nil {
+		return l, err
+	}
+	if string(head[:6]) != npyMagic {
+		return l, s.expected("the NPY magic "+fmt.Sprintf("%q", npyMagic), "%q", head[:6])
+	}
+	lengthBytes := int64(4)
+	switch {
+	case head[6] < 1 || head[6] > 3 || head[7] != 0:
+		return l, s.expected("NPY version 1.0, 2.0 or 3.0", "%d.%d", head[6], head[7])
+	case head[6] == 1:
+		lengthBytes = 2
+	}
+	if head, err = s.exactly(lengthBytes, "NPY header length"); err != nil {
+		return l, err
+	}
+	length := binary.LittleEndian.Uint32(append(head, 0, 0))
+	if length > maxNPYHeader {
+		return l, s.expected(fmt.Sprintf("an NPY header of at most %d bytes", maxNPYHeader), "%d", length)
+	}
+	if head, err = s.exactly(int64(length), "NPY header"); err != nil {
+		return l, err
+	}
+	h, err := parseNPYHeader(string(head))
+	if err != nil {
+		return l, s.expected("an NPY header with descr, fortran_order and shape", "%q (%v)", shorten(string(head)), err)
+	}
+	if _, known := npySizes[NPYType(h.descr)]; !known {
+		return l, s.expected("one of the types |u1, <i4, <i8, <f4, <f8", "%q", h.descr)
+	}
+	if h.fortran {
+		return l, s.expected("C order", "Fortran order (save numpy.ascontiguousarray(x))")
+	}
+	count := uint64(1)
+	for _, d := range h.shape {
+		high, low := bits.Mul64(count, uint64(d))
+		if count = low; high != 0 || low > limit {
+			return l, s.expected(fmt.Sprintf("at most %d elements", limit), "shape %v", h.shape)
+		}
+	}
+	return npyLayout{NPYType(h.descr), h.shape, 8 + lengthBytes + int64(length), int64(count)}, nil
 }
 
 func shorten(text string) string {

@@ -23,13 +23,28 @@ func WriteNPY[T uint8 | int32 | int64 | float32 | float64](w io.Writer, shape []
 		kind = NPYFloat64
 	}
 	count := 1
-	sizes := make([]string, len(shape))
-	for i, d := range shape {
+	for _, d := range shape {
 		count *= d
-		sizes[i] = fmt.Sprint(d)
 	}
 	if count != len(values) {
 		return fmt.Errorf("shape %v asks for %d values, there are %d", shape, count, len(values))
+	}
+	header, err := NPYHeader(kind, shape)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	return binary.Write(w, binary.LittleEndian, values)
+}
+
+// NPYHeader is what an NPY file of version 1.0 in C order has before its elements. For any matrix it has 128 bytes, so
+// it can be put in once the number of rows is known.
+func NPYHeader(kind NPYType, shape []int) ([]byte, error) {
+	sizes := make([]string, len(shape))
+	for i, d := range shape {
+		sizes[i] = fmt.Sprint(d)
 	}
 	tuple := strings.Join(sizes, ", ")
 	if len(shape) == 1 {
@@ -40,11 +55,8 @@ func WriteNPY[T uint8 | int32 | int64 | float32 | float64](w io.Writer, shape []
 	const before = len(npyMagic) + 2 + 2
 	header += strings.Repeat(" ", 63-(before+len(header))%64) + "\n"
 	if len(header) > maxNPYHeader-1 {
-		return fmt.Errorf("shape %v has too many dimensions", shape)
+		return nil, fmt.Errorf("shape %v has too many dimensions", shape)
 	}
 	text := append([]byte(npyMagic), 1, 0, byte(len(header)), byte(len(header)>>8))
-	if _, err := w.Write(append(text, header...)); err != nil {
-		return err
-	}
-	return binary.Write(w, binary.LittleEndian, values)
+	return append(text, header...), nil
 }
