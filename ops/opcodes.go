@@ -82,4 +82,8 @@ const (
 	OpLerp                     Opcode = 121
 	OpClipScale                Opcode = 122
 	OpAxpy                     Opcode = 123
+	OpLinear                   Opcode = 130
+	OpRotary                   Opcode = 131
+	OpWriteRows                Opcode = 132
+	OpAttention                Opcode = 133
 )

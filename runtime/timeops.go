@@ -132,6 +132,8 @@ func work(op *ops.ProgramOp, ints []int64) (bytes, flops int64) {
 		m := max(y[len(y)-2], 1)
 		inner := a[len(a)-1] * a[len(a)-2] / m // a is m x inner or, transposed, inner x m
 		flops = 2 * product(y) * inner
+	case ops.OpLinear:
+		flops = 2 * product(dims(op.In, 0)) * dims(op.In, 1)[0]
 	case ops.OpConv2d:
 		y := dims(op.Out, 0)
 		flops = 2 * product(dims(op.In, 1)) * y[0] * y[1] * y[2]

@@ -183,7 +183,17 @@ enum {
   /* grad [n] -> norm [1], scale [1] = min(1, max_norm / norm), 1 for max_norm <= 0; f: max_norm. A norm that is NaN or beyond float32: scale 0 */ \
   CREDENCE_OP(122, CLIP_SCALE, clip_scale)                                                                             \
   /* x, inout y; f: a. y += a x */                                                                                     \
-  CREDENCE_OP(123, AXPY, axpy)
+  CREDENCE_OP(123, AXPY, axpy)                                                                                         \
+  /* ---- decoders. w: f32, f16, bf16, q8_0 or q4_0; caches: f32, f16 or bf16 ---- */                                  \
+  /* x [M,K], w [N,K], optional bias [N] -> y [M,N] = x w' + bias; a row's bits are the same in every batch */         \
+  CREDENCE_OP(130, LINEAR, linear)                                                                                     \
+  /* x [T,H,D], optional factor [R/2] -> y; i: position, layout, R; f: theta, scale. Elements i and i + R/2 (layout 0) or \
+     2i and 2i + 1 (1) turned by (position + t) scale theta^(-2i/R) / factor_i */                                      \
+  CREDENCE_OP(131, ROTARY, rotary)                                                                                     \
+  /* rows [T,..], inout table [C,..] (f32, f16, bf16); i: row. table[row + t] = rows[t]; beyond the table: an error */ \
+  CREDENCE_OP(132, WRITE_ROWS, write_rows)                                                                             \
+  /* q [T,H,D], k [C,G,D], v [C,G,D] -> y [T,H,D]; i: position; f: scale. Causal: row t reads rows 0 .. position + t */ \
+  CREDENCE_OP(133, ATTENTION, attention)
 
 /* The ops whose output 0 may be input 0: the very same memory and layout, while no other input overlaps it. A backend
  * refuses any other overlap of an output. A test on the host compares this list with its own definitions. */

@@ -113,6 +113,13 @@ static const signature signatures[] = {
     {CREDENCE_OP_LERP, "A>>A", "", 1},
     {CREDENCE_OP_CLIP_SCALE, "A>1,1", "", 1},
     {CREDENCE_OP_AXPY, "A>>A", "", 1},
+    {CREDENCE_OP_LINEAR, "MK,NK>MN", "", 0},
+    {CREDENCE_OP_LINEAR, "MK,NK,N>MN", "", 0},
+    {CREDENCE_OP_ROTARY, "THD>THD", "7t2", 2},
+    {CREDENCE_OP_ROTARY, "THD,1>THD", "7t2", 2},
+    {CREDENCE_OP_WRITE_ROWS, "TAB>>TAB", "0", 0},
+    {CREDENCE_OP_ATTENTION, "THD,T1D,T1D>THD", "0", 1},
+    {CREDENCE_OP_ATTENTION, "THD,THD,THD>THD", "0", 1},
 };
 
 enum { SIGNATURES = sizeof signatures / sizeof *signatures, MOST = 10, DEVICES = 2, ROOM = 1 << 22 };
@@ -167,6 +174,32 @@ static void draw_dims(int64_t dim[128], const signature *s, int64_t ints[8]) {
                 q = (dim['W'] + 2 * ints[3] - dim['S']) / ints[1] + 1;
   dim['P'] = p < 1 ? 1 : p;
   dim['Q'] = q < 1 ? 1 : q;
+}
+
+/* Which tensors may hold narrower numbers than float32: a bit mask. */
+static uint32_t narrow_tensors(uint32_t opcode) {
+  switch (opcode) {
+    case CREDENCE_OP_GATHER_ROWS:
+      return 1;
+    case CREDENCE_OP_MATMUL:
+    case CREDENCE_OP_LINEAR:
+    case CREDENCE_OP_WRITE_ROWS:
+      return 2;
+    case CREDENCE_OP_ATTENTION:
+      return 6;
+    default:
+      return 0;
+  }
+}
+
+static bool takes_blocks(uint32_t opcode) { return opcode == CREDENCE_OP_GATHER_ROWS || opcode == CREDENCE_OP_LINEAR; }
+
+/* The letter of tensor k's innermost dimension. */
+static char innermost(const char *tensors, uint32_t k) {
+  for (; k > 0; tensors++) k -= *tensors == ',' || *tensors == '>';
+  while (*tensors == '>') tensors++;
+  tensors += strcspn(tensors, ",>");
+  return tensors[-1];
 }
 
 /* Lays a tensor out: dense, or perhaps with gaps between rows, repeating, or with axes swapped. */
@@ -245,16 +278,18 @@ static bool draw_trial(const signature *s, trial *t) {
   if (s->opcode == CREDENCE_OP_COPY) {
     t->t[0].dtype = (int32_t)draw_range(&seed, CREDENCE_F32, CREDENCE_Q4_0);
     t->t[1].dtype = (int32_t)draw_range(&seed, CREDENCE_F32, CREDENCE_U8);
-  } else if ((s->opcode == CREDENCE_OP_GATHER_ROWS || s->opcode == CREDENCE_OP_MATMUL) && draw(&seed) % 2 == 0) {
+  } else {
     static const int32_t narrow[] = {CREDENCE_F16, CREDENCE_BF16, CREDENCE_Q8_0, CREDENCE_Q4_0};
-    t->t[s->opcode == CREDENCE_OP_MATMUL].dtype = narrow[draw(&seed) % (s->opcode == CREDENCE_OP_MATMUL ? 2 : 4)];
+    for (uint32_t k = 0; k < n; k++)
+      if ((narrow_tensors(s->opcode) >> k & 1) != 0 && draw(&seed) % 2 == 0)
+        t->t[k].dtype = narrow[draw(&seed) % (takes_blocks(s->opcode) ? 4 : 2)];
   }
-  if (t->t[0].dtype >= CREDENCE_Q8_0) { /* whole blocks */
-    const int32_t last = t->t[0].ndim - 1;
+  for (uint32_t k = 0; k < n; k++) {
+    if (t->t[k].dtype < CREDENCE_Q8_0) continue; /* whole blocks, wherever its innermost dimension is one */
+    const char inner = innermost(s->tensors, k);
     const credence_value blocks = constant(32 * draw_range(&seed, 1, 3));
-    t->t[0].dim[last] = blocks;
-    credence_tensor *y = &t->t[n - 1];
-    y->dim[y->ndim - 1] = blocks;
+    for (uint32_t j = 0; j < n; j++)
+      if (innermost(s->tensors, j) == inner) t->t[j].dim[t->t[j].ndim - 1] = blocks;
   }
   const bool dense = draw(&seed) % 2 == 0;
   for (uint32_t k = 0; k < n; k++) {

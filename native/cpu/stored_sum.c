@@ -1,0 +1,55 @@
+/* Sums of stored rows; see stored.h for the order of summation. */
+#include "stored.h"
+
+enum { DEPTH = 4 }; /* rows that are read at once: a load and a store of y for all of them, and streams to prefetch */
+
+/* depth rows, columns column .. of each, times their coefficients, on top of y or of 0. */
+CR_INLINE void sum_step(const int32_t dtype, const char *const *w, const float *c, int64_t column, int64_t columns,
+                        float *y, const bool add, const int depth) {
+  vf cv[DEPTH];
+  CR_UNROLL for (int d = 0; d < depth; d++) cv[d] = vf_set(c[d]);
+  int64_t j = 0;
+  for (; j + CR_W <= columns; j += CR_W) {
+    vf acc = add ? vf_load(y + j) : (vf){0};
+    CR_UNROLL for (int d = 0; d < depth; d++) acc = vf_fma(cv[d], cr_load_stored(dtype, w[d], column + j), acc);
+    vf_store(y + j, acc);
+  }
+  if (j < columns) {
+    const int64_t n = columns - j;
+    vf acc = add ? vf_load_n(y + j, n) : (vf){0};
+    CR_UNROLL for (int d = 0; d < depth; d++) acc = vf_fma(cv[d], cr_load_stored_n(dtype, w[d], column + j, n), acc);
+    vf_store_n(y + j, acc, n);
+  }
+}
+
+CR_INLINE void sum_rows(const int32_t dtype, const cr_sums *s, int64_t from, int64_t to, bool add) {
+  while (from < to) {
+    const int64_t n = to - from >= DEPTH ? DEPTH : 1;
+    const char *w[DEPTH];
+    int64_t row[DEPTH];
+    for (int64_t d = 0; d < n; d++) {
+      row[d] = s->list != NULL ? s->list[from + d] : from + d;
+      w[d] = s->w.data + row[d] * s->w.stride;
+    }
+    for (int64_t i = 0; i < s->m; i++) {
+      float c[DEPTH], *y = s->y + i * s->y_stride;
+      for (int64_t d = 0; d < n; d++) c[d] = s->c[i * s->c_stride + row[d]];
+      if (n == DEPTH)
+        sum_step(dtype, w, c, s->column, s->columns, y, add, DEPTH);
+      else
+        sum_step(dtype, w, c, s->column, s->columns, y, add, 1);
+    }
+    add = true;
+    from += n;
+  }
+}
+
+void CR_NAME(cr_sums_run)(const cr_sums *s, int64_t from, int64_t to, bool add) {
+  if (from >= to) {
+    if (!add)
+      for (int64_t i = 0; i < s->m; i++) memset(s->y + i * s->y_stride, 0, (size_t)s->columns * sizeof(float));
+    return;
+  }
+#define SUM(dtype) sum_rows(dtype, s, from, to, add)
+  CR_STORED_SWITCH(s->w.dtype, SUM)
+}
