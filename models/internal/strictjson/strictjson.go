@@ -39,7 +39,7 @@ func Parse(text []byte) (Object, error) {
 	return fields, s.end()
 }
 
-// Elements takes an array apart that Parse has proved, such as the value of a field.
+// Elements takes an array apart.
 func Elements(text []byte) ([]json.RawMessage, error) {
 	s := scanner{text: text}
 	s.space()
@@ -51,6 +51,16 @@ func Elements(text []byte) ([]json.RawMessage, error) {
 		return nil, err
 	}
 	return list, s.end()
+}
+
+// Get is the value of a key, nil if there is none.
+func (o Object) Get(key string) json.RawMessage {
+	for _, f := range o {
+		if f.Key == key {
+			return f.Value
+		}
+	}
+	return nil
 }
 
 // Take is the value of a key, which leaves the object; nil if there is none.

@@ -8,15 +8,13 @@ import (
 
 // ObjectWriter builds an object in a given order of keys. The first error sticks.
 type ObjectWriter struct {
-	text []byte
-	seen map[string]bool
-	err  error
+	fields [][]byte // "key":value
+	seen   map[string]bool
+	err    error
 }
 
 // NewObjectWriter begins an object.
-func NewObjectWriter() *ObjectWriter {
-	return &ObjectWriter{text: []byte{'{'}, seen: map[string]bool{}}
-}
+func NewObjectWriter() *ObjectWriter { return &ObjectWriter{seen: map[string]bool{}} }
 
 // Add adds what encoding/json makes of a value, without its escapes for HTML.
 func (w *ObjectWriter) Add(key string, value any) {
@@ -31,18 +29,25 @@ func (w *ObjectWriter) Add(key string, value any) {
 
 // Raw adds a value that is JSON already.
 func (w *ObjectWriter) Raw(key string, value []byte) {
+	if w.err == nil && w.seen[key] {
+		w.err = fmt.Errorf("key %q appears twice", key)
+	}
 	if w.err != nil {
 		return
 	}
-	if w.seen[key] {
-		w.err = fmt.Errorf("key %q appears twice", key)
-		return
-	}
 	w.seen[key] = true
-	if len(w.text) > 1 {
-		w.text = append(w.text, ',')
+	var field []byte
+	field, w.err = Field{key, value}.Append(nil)
+	w.fields = append(w.fields, field)
+}
+
+// Object adds another writer's object.
+func (w *ObjectWriter) Object(key string, o *ObjectWriter) {
+	text, err := o.Bytes()
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("%s: %w", key, err)
 	}
-	w.text, w.err = Field{key, value}.Append(w.text)
+	w.Raw(key, text)
 }
 
 // Keep adds fields as they are.
@@ -52,15 +57,15 @@ func (w *ObjectWriter) Keep(fields Object) {
 	}
 }
 
-// Bytes is the object.
-func (w *ObjectWriter) Bytes() ([]byte, error) { return append(w.text, '}'), w.err }
+// Bytes is the object on one line.
+func (w *ObjectWriter) Bytes() ([]byte, error) { return w.join("{", ",", "}") }
 
-// Indent lays JSON out for people, and ends it with a line.
-func Indent(text []byte) ([]byte, error) {
-	var b bytes.Buffer
-	if err := json.Indent(&b, text, "", "  "); err != nil {
-		return nil, err
+// Document is the object with a line for each field, for people to read.
+func (w *ObjectWriter) Document() ([]byte, error) { return w.join("{\n  ", ",\n  ", "\n}\n") }
+
+func (w *ObjectWriter) join(before, between, after string) ([]byte, error) {
+	if w.err != nil {
+		return nil, w.err
 	}
-	b.WriteByte('\n')
-	return b.Bytes(), nil
+	return append(append([]byte(before), bytes.Join(w.fields, []byte(between))...), after...), nil
 }

@@ -181,19 +181,15 @@ func (m *manifest) encode() ([]byte, error) {
 		inner := strictjson.NewObjectWriter()
 		inner.Add("fingerprint", r.Fingerprint)
 		inner.Keep(r.Fields)
-		text, err := inner.Bytes()
-		if err != nil {
-			return nil, fmt.Errorf("representation: %w", err)
-		}
-		w.Raw("representation", text)
+		w.Object("representation", inner)
 	}
 	if m.Metadata != nil {
 		w.Raw("metadata", m.Metadata)
 	}
 	w.Keep(m.Fields)
-	text, err := w.Bytes()
+	text, err := w.Document()
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	return strictjson.Indent(text)
+	return text, nil
 }

@@ -180,7 +180,7 @@ func (r *Reader) row(text []byte) (*Row, error) {
 // attach reads the features that a row refers to. References count from 0 in the order of the rows.
 func (r *Reader) attach(row *Row) error {
 	for i, f := range features {
-		if get(row.Fields, f.name) != nil {
+		if row.Fields.Get(f.name) != nil {
 			return fmt.Errorf("row %q holds its %s, which belongs into %s", row.ID, f.name, f.file)
 		}
 		value := row.Fields.Take(f.reference)

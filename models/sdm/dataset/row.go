@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -53,7 +52,7 @@ func parseRow(text []byte) (*Row, error) {
 		return nil, fmt.Errorf("label of row %q: %w", r.ID, err)
 	}
 	r.Label = int32(label)
-	if value := get(fields, fieldDocument); !strictjson.IsNull(value) {
+	if value := fields.Get(fieldDocument); !strictjson.IsNull(value) {
 		text, err := strictjson.String(fields.Take(fieldDocument))
 		if err != nil {
 			return nil, fmt.Errorf("document of row %q: %w", r.ID, err)
@@ -64,20 +63,11 @@ func parseRow(text []byte) (*Row, error) {
 	return r, nil
 }
 
-func get(fields Fields, key string) json.RawMessage {
-	for _, f := range fields {
-		if f.Key == key {
-			return f.Value
-		}
-	}
-	return nil
-}
-
 // inline moves features that are written into the row from its fields to their places. Where is for the values: Append
 // of a slice with room for them.
 func (r *Row) inline(where func(i int) []float32) error {
 	for i, f := range features {
-		if get(r.Fields, f.reference) != nil {
+		if r.Fields.Get(f.reference) != nil {
 			return fmt.Errorf("row %q: %s is for bundles; JSON Lines have %s itself", r.ID, f.reference, f.name)
 		}
 		value := r.Fields.Take(f.name)
@@ -157,7 +147,7 @@ func (c *checker) fields(r *Row) error {
 			}
 		case "metadata":
 			err = wantObject(f.Value)
-			if nested := get(parsed(f.Value), fieldFingerprint); err == nil && nested != nil && get(r.Fields, fieldFingerprint) == nil {
+			if nested := parsed(f.Value).Get(fieldFingerprint); err == nil && nested != nil && r.Fields.Get(fieldFingerprint) == nil {
 				err = c.sameFingerprint(nested)
 			}
 		case "logits", "sourceLogits":

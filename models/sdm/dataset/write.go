@@ -93,7 +93,7 @@ func writeLines(w io.Writer, h *Header, rows iter.Seq2[*Row, error]) error {
 		if err != nil {
 			return err
 		}
-		if f := h.Fingerprint(); f != "" && get(row.Fields, fieldFingerprint) == nil {
+		if f := h.Fingerprint(); f != "" && row.Fields.Get(fieldFingerprint) == nil {
 			quoted, err := strictjson.Quote(f)
 			if err != nil {
 				return err
