@@ -59,10 +59,12 @@ typedef float cr_sq_quad __attribute__((vector_size(16), aligned(4), may_alias))
 #define CR_SQ_PAIRS(a, b) (__builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7))
 #endif
 
+#define CR_SQ_INLINE static inline __attribute__((always_inline)) /* and unrolled: rows is a constant */
+
 /* Adds up the lanes of each accumulator: sums[r * CR_SQ_RY + c] is that of acc[r][c]. */
-static inline void cr_sq_lanes(vf acc[CR_SQ_RX][CR_SQ_RY], float sums[CR_SQ_RX * CR_SQ_RY]) {
-  vf row[CR_SQ_RX]; /* quads of one element of each column */
-  for (int r = 0; r < CR_SQ_RX; r++)
+CR_SQ_INLINE void cr_sq_lanes(vf acc[CR_SQ_RX][CR_SQ_RY], float sums[CR_SQ_RX * CR_SQ_RY], const int rows) {
+  vf row[CR_SQ_RX] = {{0}}; /* quads of one element of each column */
+  for (int r = 0; r < rows; r++)
     row[r] = CR_SQ_PAIRS(CR_SQ_PAIRS(acc[r][0], acc[r][1]), CR_SQ_PAIRS(acc[r][2], acc[r][3]));
 #if CR_W == 16
   vf all = CR_SQ_QUADS(CR_SQ_QUADS(row[0], row[1]), CR_SQ_QUADS(row[2], row[3]));
@@ -75,36 +77,36 @@ static inline void cr_sq_lanes(vf acc[CR_SQ_RX][CR_SQ_RY], float sums[CR_SQ_RX *
 #endif
 }
 
-static inline void cr_sq_step(vf acc[CR_SQ_RX][CR_SQ_RY], const vf x[CR_SQ_RX], const vf y[CR_SQ_RY]) {
-  for (int r = 0; r < CR_SQ_RX; r++)
+CR_SQ_INLINE void cr_sq_step(vf acc[CR_SQ_RX][CR_SQ_RY], const vf x[CR_SQ_RX], const vf y[CR_SQ_RY], const int rows) {
+  for (int r = 0; r < rows; r++)
     for (int c = 0; c < CR_SQ_RY; c++) {
       vf t = x[r] - y[c];
       acc[r][c] = vf_fma(t, t, acc[r][c]);
     }
 }
 
-/* Terms k .. k+n-1 of the distances of rows i.. of x to rows j.. of y, into or on top of tile. Rows beyond the last
- * repeat it. */
-static inline void cr_sq_block(const cr_rows *x, int64_t i, const cr_rows *y, int64_t j, int64_t k, int64_t n,
-                               float *tile) {
+/* Terms k .. k+n-1 of the distances of rows i.. of x (CR_SQ_RX, or the only one) to rows j.. of y, into or on top of
+ * tile. Rows beyond the last repeat it. */
+CR_SQ_INLINE void cr_sq_block(const cr_rows *x, int64_t i, const cr_rows *y, int64_t j, int64_t k, int64_t n,
+                              float *tile, const int rows) {
   const float *px[CR_SQ_RX], *py[CR_SQ_RY];
-  for (int r = 0; r < CR_SQ_RX; r++) px[r] = cr_row(x, i + r) + k;
+  for (int r = 0; r < rows; r++) px[r] = cr_row(x, i + r) + k;
   for (int c = 0; c < CR_SQ_RY; c++) py[c] = cr_row(y, j + c) + k;
   vf acc[CR_SQ_RX][CR_SQ_RY] = {{{0}}}, vx[CR_SQ_RX], vy[CR_SQ_RY];
   int64_t at = 0;
   for (; at + CR_W <= n; at += CR_W) {
     for (int c = 0; c < CR_SQ_RY; c++) vy[c] = vf_load(py[c] + at);
-    for (int r = 0; r < CR_SQ_RX; r++) vx[r] = vf_load(px[r] + at);
-    cr_sq_step(acc, vx, vy);
+    for (int r = 0; r < rows; r++) vx[r] = vf_load(px[r] + at);
+    cr_sq_step(acc, vx, vy, rows);
   }
   if (at < n) {
     for (int c = 0; c < CR_SQ_RY; c++) vy[c] = vf_load_n(py[c] + at, n - at);
-    for (int r = 0; r < CR_SQ_RX; r++) vx[r] = vf_load_n(px[r] + at, n - at);
-    cr_sq_step(acc, vx, vy);
+    for (int r = 0; r < rows; r++) vx[r] = vf_load_n(px[r] + at, n - at);
+    cr_sq_step(acc, vx, vy, rows);
   }
   float sums[CR_SQ_RX * CR_SQ_RY];
-  cr_sq_lanes(acc, sums);
-  for (int r = 0; r < CR_SQ_RX; r++) {
+  cr_sq_lanes(acc, sums, rows);
+  for (int r = 0; r < rows; r++) {
     cr_sq_quad *to = (cr_sq_quad *)(tile + r * CR_SQ_COLS), sum = *(cr_sq_quad *)(sums + r * CR_SQ_RY);
     if (k > 0) sum = *to + sum;
     *to = sum;
@@ -147,10 +149,13 @@ static inline int32_t cr_sqdist_scan(const cr_ctx *ctx, const cr_rows *x, const 
   for (int64_t col = from; col < to; col += CR_SQ_COLS) {
     if (cr_cancelled(ctx)) return cr_fail(err, CREDENCE_CANCELLED, "cancelled");
     int64_t cols = to - col < CR_SQ_COLS ? to - col : CR_SQ_COLS;
-    for (int64_t k = 0; k < d; k += CR_SQ_DEPTH)
-      for (int64_t j = 0; j < cols; j += CR_SQ_RY)
+    for (int64_t k = 0; k < d; k += CR_SQ_DEPTH) {
+      const int64_t n = d - k < CR_SQ_DEPTH ? d - k : CR_SQ_DEPTH;
+      for (int64_t j = 0; j < cols && x->n == 1; j += CR_SQ_RY) cr_sq_block(x, 0, y, col + j, k, n, tile + j, 1);
+      for (int64_t j = 0; j < cols && x->n > 1; j += CR_SQ_RY)
         for (int64_t i = 0; i < x->n; i += CR_SQ_RX)
-          cr_sq_block(x, i, y, col + j, k, d - k < CR_SQ_DEPTH ? d - k : CR_SQ_DEPTH, tile + i * CR_SQ_COLS + j);
+          cr_sq_block(x, i, y, col + j, k, n, tile + i * CR_SQ_COLS + j, CR_SQ_RX);
+    }
     use(state, tile, x->n, col, cols);
   }
   return CREDENCE_OK;

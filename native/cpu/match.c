@@ -5,10 +5,16 @@
  * as many at a time as have room. */
 #include "match.h"
 
+#include "match_screen.h"
+
 enum {
-  BLOCK = CR_SQ_ROWS,     /* queries of a task */
+  BLOCK = CR_SQ_ROWS,     /* queries of a task that computes every distance, or settles */
   TURN = 1024,            /* most queries at a time */
-  PARTS = 16,             /* most parts, and how many times the threads there are tasks if parts can make it so */
+  TURN_FLOATS = 8 << 20,  /* most elements of them */
+  PARTS = 16,             /* tasks, where there are threads and parts can make so many */
+  SCREEN_QUERIES = 48,    /* fewer are faster without screening: a matrix product packs the support, */
+  SCREEN_ELEMENTS = 16,   /* and short rows are not worth one */
+  SCREEN_SHARE = 192,     /* queries for which it is packed once, if there are several threads */
   LISTS_BYTES = 64 << 20, /* for lists, unless one alone needs more */
   LIST_HEAD = sizeof(cr_match_list)
 };
@@ -16,6 +22,7 @@ enum {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+static int64_t turn_of(int64_t n, int64_t d) { return most(1, least(least(n, TURN), TURN_FLOATS / most(d, 1))); }
 static int64_t list_bytes(int64_t room) { return LIST_HEAD + room * (int64_t)sizeof(cr_match_row); }
 
 /* ---- arguments ---- */
@@ -75,14 +82,17 @@ static int32_t describe(const cr_call *call, cr_match *m, credence_error *err) {
   return CREDENCE_OK;
 }
 
+static size_t spare_bytes(const cr_match *m) { return (size_t)(m->room * (int64_t)sizeof(uint64_t) + 63) / 64 * 64; }
+
 static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
   (void)threads;
   cr_match m;
   int32_t status = describe(call, &m, err);
   if (status != CREDENCE_OK) return status;
-  const int64_t one = list_bytes(m.room), lists = most(1, least(LISTS_BYTES / one, least(m.x.n, TURN) + PARTS * BLOCK));
-  scratch->shared = (size_t)(lists * one);
-  scratch->per_thread = (size_t)m.room * sizeof(uint64_t);
+  const int64_t turn = turn_of(m.x.n, m.d), one = list_bytes(m.room);
+  const int64_t lists = most(1, least(LISTS_BYTES / one, turn * PARTS));
+  scratch->shared = (size_t)(lists * one) + CR_NAME(cr_screen_shared)(turn, m.d);
+  scratch->per_thread = spare_bytes(&m) + CR_NAME(cr_screen_own)(turn);
   return CREDENCE_OK;
 }
 
@@ -90,9 +100,10 @@ static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scr
 
 typedef struct match_job {
   const cr_match *m;
-  cr_match_list *list; /* [queries of the turn, parts] */
-  int64_t first, rows; /* queries of the turn */
-  int64_t parts;
+  cr_match_list *list;   /* [queries of the turn, parts] */
+  int64_t first, rows;   /* queries of the turn */
+  int64_t shares, parts; /* of queries and of rows */
+  cr_screen screen;
   int32_t *q, *nearest;
   float *distance;
 } match_job;
@@ -143,6 +154,26 @@ static int32_t direct_task(void *arg, int64_t index, int32_t worker, credence_er
   return CREDENCE_OK;
 }
 
+/* ---- screened ---- */
+
+static int32_t queries_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  (void)worker, (void)err;
+  const match_job *job = arg;
+  CR_NAME(cr_screen_queries)(&job->screen, index * BLOCK, least((index + 1) * BLOCK, job->rows));
+  return CREDENCE_OK;
+}
+
+static int32_t screen_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  const match_job *job = arg;
+  const cr_match *m = job->m;
+  const int64_t part = index % job->parts, share = index / job->parts;
+  const int64_t q0 = job->rows * share / job->shares, q1 = job->rows * (share + 1) / job->shares;
+  char *spare = cr_worker_scratch(m->ctx, worker);
+  return CR_NAME(cr_screen_scan)(&job->screen, q0, q1, m->rows * part / job->parts, m->rows * (part + 1) / job->parts,
+                                 job->list + q0 * job->parts + part, job->parts, spare + spare_bytes(m),
+                                 (uint64_t *)spare, err);
+}
+
 /* ---- the operation ---- */
 
 static int32_t settle_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
@@ -158,13 +189,33 @@ static int32_t settle_task(void *arg, int64_t index, int32_t worker, credence_er
   return CREDENCE_OK;
 }
 
-/* Lists for the queries of a turn lie in the shared scratch: their heads, then their rows. */
-static void empty_lists(match_job *job) {
+/* Lays out the shared scratch: what screening needs, the heads of the lists, their rows. */
+static void lay_out(match_job *job) {
+  const cr_match *m = job->m;
   const int64_t lists = job->rows * job->parts;
-  job->list = (cr_match_list *)job->m->ctx->scratch;
+  job->list = (cr_match_list *)(m->ctx->scratch + CR_NAME(cr_screen_shared)(job->rows, m->d));
   cr_match_row *row = (cr_match_row *)(job->list + lists);
-  for (int64_t i = 0; i < lists; i++, row += job->m->room)
-    job->list[i] = (cr_match_list){.row = row, .limit = UINT32_MAX};
+  for (int64_t i = 0; i < lists; i++, row += m->room) job->list[i] = (cr_match_list){.row = row, .limit = UINT32_MAX};
+}
+
+static int32_t run_turn(match_job *job, int64_t lists, credence_error *err) {
+  const cr_match *m = job->m;
+  const int64_t blocks = blocks_of(job->rows, BLOCK), most_parts = most(1, least(lists / job->rows, m->rows / BLOCK));
+  const bool screened = job->rows >= SCREEN_QUERIES && m->d >= SCREEN_ELEMENTS;
+  const int64_t threads = m->ctx->threads;
+  job->shares = screened ? most(1, least(threads, job->rows / SCREEN_SHARE)) : blocks;
+  job->parts = threads == 1 ? 1 : least(most_parts, blocks_of(screened ? 2 * threads : PARTS, job->shares));
+  lay_out(job);
+  int32_t status = CREDENCE_OK;
+  if (screened) {
+    job->screen = (cr_screen){.m = m, .first = job->first, .rows = job->rows};
+    CR_NAME(cr_screen_begin)(&job->screen, m->ctx->scratch);
+    status = cr_parallel(m->ctx, blocks, queries_task, job, err);
+  }
+  if (status == CREDENCE_OK)
+    status = cr_parallel(m->ctx, job->shares * job->parts, screened ? screen_task : direct_task, job, err);
+  if (status == CREDENCE_OK) status = cr_parallel(m->ctx, blocks, settle_task, job, err);
+  return status;
 }
 
 static int32_t run_match(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -176,14 +227,12 @@ static int32_t run_match(const cr_call *call, const cr_ctx *ctx, credence_error 
                    .q = (int32_t *)call->out[0].data,
                    .distance = (float *)call->out[1].data,
                    .nearest = (int32_t *)call->out[2].data};
-  const int64_t lists = most(1, (int64_t)ctx->scratch_shared / list_bytes(m.room));
+  const int64_t turn = turn_of(m.x.n, m.d);
+  const int64_t bytes = (int64_t)(ctx->scratch_shared - CR_NAME(cr_screen_shared)(turn, m.d));
+  const int64_t lists = most(1, bytes / list_bytes(m.room));
   for (; job.first < m.x.n && status == CREDENCE_OK; job.first += job.rows) {
-    job.rows = least(least(TURN, lists), m.x.n - job.first);
-    const int64_t blocks = blocks_of(job.rows, BLOCK), want = blocks_of(ctx->threads > 1 ? PARTS : 1, blocks);
-    job.parts = most(1, least(least(want, lists / job.rows), blocks_of(m.rows, CR_SQ_COLS)));
-    empty_lists(&job);
-    status = cr_parallel(ctx, blocks * job.parts, direct_task, &job, err);
-    if (status == CREDENCE_OK) status = cr_parallel(ctx, blocks, settle_task, &job, err);
+    job.rows = least(least(turn, lists), m.x.n - job.first);
+    status = run_turn(&job, lists, err);
   }
   return status;
 }
