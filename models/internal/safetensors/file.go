@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/credence-ml/credence/models/internal/mapped"
 )
 
 // FormatError says why a file is not a safetensors file, or a broken one.
@@ -37,7 +39,7 @@ func (e *FormatError) Unwrap() error { return e.Reason }
 type File struct {
 	tensors  map[string]Tensor
 	metadata map[string]string
-	unmap    []func() error
+	parts    []*mapped.File
 }
 
 // Parse reads a file that is in memory. The tensors share data's memory.
@@ -56,7 +58,7 @@ func Load(path string, limit int64) (*File, error) {
 		return nil, err
 	}
 	defer f.Close()
-	size, err := regularSize(f)
+	size, err := mapped.RegularSize(f)
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +89,15 @@ func Open(path string) (*File, error) {
 	if index {
 		return openSharded(path)
 	}
-	data, unmap, err := mapFile(path)
+	part, err := mapped.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	tensors, metadata, err := parse(data)
+	tensors, metadata, err := parse(part.Data)
 	if err != nil {
-		return nil, errors.Join(&FormatError{path, err}, unmap())
+		return nil, errors.Join(&FormatError{path, err}, part.Close())
 	}
-	return &File{tensors: tensors, metadata: metadata, unmap: []func() error{unmap}}, nil
+	return &File{tensors: tensors, metadata: metadata, parts: []*mapped.File{part}}, nil
 }
 
 // Names are the tensors' names in ascending order.
@@ -113,25 +115,17 @@ func (f *File) Tensor(name string) (Tensor, error) {
 // Metadata is the file's string map, nil if it has none; of a sharded model its index's string values.
 func (f *File) Metadata() map[string]string { return f.metadata }
 
+// Parts are the mapped files that the tensors lie in: one, or those of a sharded model; none for data in memory.
+func (f *File) Parts() []*mapped.File { return f.parts }
+
 // Close gives the mapped memory back. A second call does nothing.
 func (f *File) Close() error {
 	var err error
-	for _, unmap := range f.unmap {
-		err = errors.Join(err, unmap())
+	for _, part := range f.parts {
+		err = errors.Join(err, part.Close())
 	}
-	f.unmap, f.tensors = nil, nil
+	f.parts, f.tensors = nil, nil
 	return err
-}
-
-func regularSize(f *os.File) (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return 0, &fs.PathError{Op: "open", Path: f.Name(), Err: errors.New("not a regular file")}
-	}
-	return info.Size(), nil
 }
 
 // find completes a directory to the file in it.

@@ -49,7 +49,7 @@ func parse(data []byte) (map[string]Tensor, map[string]string, error) {
 		if e.end > int64(len(data)) {
 			return nil, nil, fmt.Errorf("tensor %q ends at byte %d of %d: truncated", e.Name, e.end, len(data))
 		}
-		e.Data = data[e.begin:e.end:e.end]
+		e.Data, e.Offset = data[e.begin:e.end:e.end], 8+int64(size)+e.begin
 		if err := e.check(); err != nil {
 			return nil, nil, err
 		}

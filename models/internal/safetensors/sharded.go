@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/credence-ml/credence/models/internal/mapped"
 )
 
 // openSharded opens the files that an index names: {"metadata": {...}, "weight_map": {tensor: file}}. Tensors of a
@@ -36,13 +38,17 @@ func openSharded(path string) (f *File, err error) {
 				return f, &FormatError{path, fmt.Errorf("tensor %q: %q is not the name of a file beside the index", name, file)}
 			}
 			shardPath := filepath.Join(filepath.Dir(path), file)
-			data, unmap, err := mapFile(shardPath)
+			part, err := mapped.Open(shardPath)
 			if err != nil {
 				return f, fmt.Errorf("%s: tensor %q: %w", path, name, err)
 			}
-			f.unmap = append(f.unmap, unmap)
-			if shard, _, err = parse(data); err != nil {
+			f.parts = append(f.parts, part)
+			if shard, _, err = parse(part.Data); err != nil {
 				return f, &FormatError{shardPath, err}
+			}
+			for name, t := range shard {
+				t.Part = len(f.parts) - 1
+				shard[name] = t
 			}
 			shards[file] = shard
 		}
@@ -61,7 +67,7 @@ func readIndex(path string) (weights, metadata map[string]string, err error) {
 		return nil, nil, err
 	}
 	defer f.Close()
-	if size, err := regularSize(f); err != nil {
+	if size, err := mapped.RegularSize(f); err != nil {
 		return nil, nil, err
 	} else if size > MaxHeader {
 		return nil, nil, &FormatError{path, fmt.Errorf("the index has %d bytes, at most %d are allowed", size, MaxHeader)}
@@ -117,10 +123,4 @@ func parseIndex(data []byte) (weights, metadata map[string]string, err error) {
 		return nil, nil, fmt.Errorf("index: %w", err)
 	}
 	return weights, metadata, nil
-}
-
-// readWhole reads as many bytes as the file has, which need not be what it says.
-func readWhole(f *os.File) ([]byte, error) {
-	data, err := io.ReadAll(f)
-	return slices.Clip(data), err
 }

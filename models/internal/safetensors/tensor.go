@@ -39,6 +39,10 @@ type Tensor struct {
 	DType DType
 	Shape []int64
 	Data  []byte
+
+	// Where Data lies in an opened file: that many bytes into File.Parts()[Part].
+	Part   int
+	Offset int64
 }
 
 // Element is a Go type whose slices are written as they lie in memory.
