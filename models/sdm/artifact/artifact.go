@@ -67,29 +67,38 @@ func (a *Artifact) SetMeta(key string, value any) error {
 }
 
 // Producer is the program that made the model.
-type Producer struct{ Name, Version string }
+type Producer struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
 
 // Config is the shape of the model and the constants of its estimator.
 type Config struct {
-	ClassNames         []string // [C], at least two
-	EmbeddingDimension int      // D
-	ExemplarDimension  int      // M
-	MaxNeighbors       int      // K, where counts of neighbours stop
-	QOffset            float32  // 2, the base of the activation without any similar neighbour
-	OODLimit           int      // 0; rows whose floor(q') does not exceed it are never accepted
-	AlphaResolution    float64  // step of the ladder of alphas
+	ClassNames         []string `json:"classNames"`         // [C], at least two
+	EmbeddingDimension int      `json:"embeddingDimension"` // D
+	ExemplarDimension  int      `json:"exemplarDimension"`  // M
+	MaxNeighbors       int      `json:"maxNeighbors"`       // K, where counts of neighbours stop
+	QOffset            float32  `json:"qOffset"`            // 2, the base of the activation without any similar neighbour
+	OODLimit           int      `json:"oodLimit"`           // 0; rows whose floor(q') does not exceed it are never accepted
+	AlphaResolution    float64  `json:"alphaResolution"`    // step of the ladder of alphas
 }
 
 // Classes is C.
 func (c *Config) Classes() int { return len(c.ClassNames) }
 
 // Normalization is applied to every feature alike: (x - Mean) / StandardDeviation.
-type Normalization struct{ Mean, StandardDeviation float32 }
+type Normalization struct {
+	Mean              float32 `json:"mean"`
+	StandardDeviation float32 `json:"standardDeviation"`
+}
 
 // Representation says which encoder made the features; nil where that is not known.
 type Representation struct {
-	Provider, Fingerprint          string
-	Model, Revision, InputTemplate *string
+	Provider      string  `json:"provider"`
+	Model         *string `json:"model"`
+	Revision      *string `json:"revision"`
+	InputTemplate *string `json:"inputTemplate"`
+	Fingerprint   string  `json:"fingerprint"`
 }
 
 // OutOfDistribution is the label of support rows that are known to be unlike every class.
@@ -106,9 +115,9 @@ type Record struct {
 
 // Region is where predictions are right at a rate of at least Alpha for every class.
 type Region struct {
-	Alpha             float64
-	MinimumSimilarity float32   // of q'
-	Thresholds        []float32 // [C], of the output for the predicted class
+	Alpha             float64   `json:"alpha"`
+	MinimumSimilarity float32   `json:"minimumRescaledSimilarity"` // of q'
+	Thresholds        []float32 `json:"outputThresholds"`          // [C], of the output for the predicted class
 }
 
 // Calibrated is what the model says of a calibration row. Q, D0, D and ZPrime are not always kept.

@@ -166,30 +166,19 @@ func (a *Artifact) manifest(checksums *strictjson.ObjectWriter) *strictjson.Obje
 	w.Add("schemaVersion", 1)
 	w.Add("modelID", a.ID)
 	w.Add("createdAt", a.Created.UTC().Format(time.RFC3339))
-	w.Object("producer", objectOf("name", a.Producer.Name, "version", a.Producer.Version))
+	w.Add("producer", a.Producer)
 	w.Object("configuration", objectOf("numberOfClasses", c.Classes(), "classNames", c.ClassNames,
 		"embeddingDimension", c.EmbeddingDimension, "exemplarDimension", c.ExemplarDimension, "maxNeighbors", c.MaxNeighbors,
 		"qOffset", c.QOffset, "oodLimit", c.OODLimit, "alphaResolution", c.AlphaResolution,
 		"distanceMetric", "squaredL2", "neighborTieBreak", "supportIndexAscending"))
-	w.Object("normalization", objectOf("mean", a.Normalization.Mean, "standardDeviation", a.Normalization.StandardDeviation))
-	r := &a.Representation
-	w.Object("representation", objectOf("provider", r.Provider, "model", r.Model, "revision", r.Revision,
-		"inputTemplate", r.InputTemplate, "fingerprint", r.Fingerprint))
+	w.Add("normalization", a.Normalization)
+	w.Add("representation", a.Representation)
 	sizes := c.weightSizes()
 	w.Object("weights", objectOf("file", weightsFile, "elementCount", sizes[0]+sizes[1]+sizes[2]+sizes[3]))
 	w.Object("support", objectOf("vectorsFile", vectorsFile, "recordsFile", recordsFile, "count", len(a.Records)))
 	w.Add("distanceCDFs", present(a.DistanceCDFs))
 	w.Add("rescaledSimilarityCDFs", present(a.SimilarityCDFs))
-	type region struct {
-		Alpha             float64   `json:"alpha"`
-		MinimumSimilarity float32   `json:"minimumRescaledSimilarity"`
-		Thresholds        []float32 `json:"outputThresholds"`
-	}
-	regions := make([]region, len(a.Regions))
-	for i, x := range a.Regions {
-		regions[i] = region(x)
-	}
-	w.Add("regions", regions)
+	w.Add("regions", append([]Region{}, a.Regions...)) // none are [], not null
 	w.Object("checksums", checksums)
 	if a.Metadata != nil {
 		metadata := strictjson.NewObjectWriter()
