@@ -221,3 +221,14 @@ func Read(path string) (*Dataset, error) {
 		d.Rows = append(d.Rows, *row)
 	}
 }
+
+// Set puts a string field besides the fingerprint, in place of one of the same key.
+func (r *Representation) Set(key, value string) error {
+	quoted, err := strictjson.Quote(value)
+	if err != nil {
+		return fmt.Errorf("representation: %s: %w", key, err)
+	}
+	r.Fields.Take(key)
+	r.Fields = append(r.Fields, strictjson.Field{Key: key, Value: quoted})
+	return nil
+}
