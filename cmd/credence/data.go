@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/credence-ml/credence/models/data"
 	"github.com/credence-ml/credence/models/data/fetch"
 )
 
@@ -47,5 +49,53 @@ func newDataCommand() *cobra.Command {
 	if err := command.MarkFlagRequired("out"); err != nil {
 		panic(err) // there is no such flag: a slip in the line above
 	}
+	command.AddCommand(newDataVary())
 	return command
+}
+
+// newDataVary makes data that a model should find unfamiliar, or hard, of data that it knows.
+func newDataVary() *cobra.Command {
+	var dir, split, out string
+	var turn, noise float64
+	var seed uint64
+	c := &cobra.Command{
+		Use:   "vary --data DIR --out OTHER (--turn DEGREES | --noise DEVIATION)",
+		Short: "Make a set of turned or noisy pictures, to see what a model says to them",
+		Long: "vary writes the pictures of a split, turned counter-clockwise and then with Gaussian noise on their pixels (which\n" +
+			"go from -1 to 1), and their labels, as x.npy and y.npy of a new directory.",
+		Example: "  credence data vary --data data/mnist --turn 90 --out data/mnist-turned\n" +
+			"  credence evaluate --model digits.safetensors --data data/mnist --ood turned=data/mnist-turned",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := needed([2]string{"data", dir}, [2]string{"out", out}); err != nil {
+				return err
+			}
+			if turn == 0 && noise == 0 || math.IsNaN(turn) || math.IsInf(turn, 0) || !(noise >= 0 && noise <= 1e6) {
+				return fmt.Errorf("--turn %v, --noise %v: a turn in degrees or a deviation of noise from 0 to 1e6 is needed", turn, noise)
+			}
+			images, err := data.LoadDirectory(dir, split)
+			if err != nil {
+				return err
+			}
+			if turn != 0 {
+				images = images.Turned(turn)
+			}
+			if noise != 0 {
+				images = images.Noisy(noise, seed)
+			}
+			if err := images.SaveDirectory(out); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d pictures of %s, turned by %v degrees, with noise of %v, are in %s\n", images.N, dir, turn, noise, out)
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "data", "", "directory of the data: IDX files under their usual names, or x.npy and y.npy")
+	f.StringVar(&split, "split", "test", "test or train")
+	f.StringVar(&out, "out", "", "the directory to make")
+	f.Float64Var(&turn, "turn", 0, "degrees, counter-clockwise")
+	f.Float64Var(&noise, "noise", 0, "standard deviation of the noise")
+	f.Uint64Var(&seed, "seed", 0, "of the noise")
+	return c
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/credence-ml/credence/models/data"
 )
 
 func runData(t *testing.T, args ...string) (string, error) {
@@ -39,4 +41,32 @@ func TestDataCommand(t *testing.T) {
 	assert.ErrorContains(t, err, "By hand: ")
 	assert.Contains(t, text, "mnist: asking the go command for ")
 	assert.NoDirExists(t, out)
+}
+
+func TestDataVary(t *testing.T) {
+	dir := t.TempDir()
+	im := &data.Images{N: 1, Height: 2, Width: 2, Channels: 1, Pixels: []float32{-1, 1, -1, -1}, Labels: []int32{4}}
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	require.NoError(t, im.SaveDirectory(from))
+	text, err := runData(t, "vary", "--data", from, "--out", to, "--turn", "90")
+	require.NoError(t, err)
+	assert.Contains(t, text, "1 pictures of ")
+	turned, err := data.LoadDirectory(to, "test")
+	require.NoError(t, err)
+	assert.Equal(t, []float32{1, -1, -1, -1}, turned.Pixels)
+	assert.Equal(t, im.Labels, turned.Labels)
+
+	missing := filepath.Join(dir, "missing")
+	for wants, args := range map[string][]string{
+		"--data and --out are needed":     {"--data", from, "--turn", "90"},
+		"a turn in degrees or":            {"--data", from, "--out", missing},
+		"--turn NaN":                      {"--data", from, "--out", missing, "--turn", "NaN"},
+		"--noise -1":                      {"--data", from, "--out", missing, "--noise", "-1"},
+		"no such file":                    {"--data", missing, "--out", missing, "--noise", "1"},
+		`split "dev": want train or test`: {"--data", from, "--out", missing, "--noise", "1", "--split", "dev"},
+	} {
+		_, err := runData(t, append([]string{"vary"}, args...)...)
+		assert.ErrorContains(t, err, wants)
+		assert.NoDirExists(t, missing)
+	}
 }

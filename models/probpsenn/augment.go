@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"github.com/credence-ml/credence/models/data"
 )
 
 // Augmentation deforms training pictures, each anew whenever it is used. The zero value leaves them as they are.
@@ -105,7 +107,7 @@ func (a *augmenter) deform(picture []float32, r *rand.Rand) {
 			fromX := middleX + across*u - along*v + shiftX + a.dx[i]
 			fromY := middleY + along*u + across*v + shiftY + a.dy[i]
 			for c := range a.channels {
-				picture[i*a.channels+c] = a.sample(fromX, fromY, c)
+				picture[i*a.channels+c] = data.Bilinear(a.source, a.height, a.width, a.channels, fromY, fromX, c)
 			}
 		}
 	}
@@ -141,22 +143,4 @@ func (a *augmenter) smooth(f []float32, n, stride int, by float32) {
 		}
 		f[i*stride] = by * sum
 	}
-}
-
-// sample is the bilinear value at a place; outside lies the darkest value, -1.
-func (a *augmenter) sample(x, y float32, c int) float32 {
-	if !(x > -1 && y > -1 && x < float32(a.width) && y < float32(a.height)) {
-		return -1
-	}
-	xi, yi := int(x+1)-1, int(y+1)-1 // rounded down: both are above -1
-	fx, fy := x-float32(xi), y-float32(yi)
-	at := func(x, y int) float32 {
-		if x < 0 || y < 0 || x >= a.width || y >= a.height {
-			return -1
-		}
-		return a.source[(y*a.width+x)*a.channels+c]
-	}
-	top := at(xi, yi)*(1-fx) + at(xi+1, yi)*fx
-	bottom := at(xi, yi+1)*(1-fx) + at(xi+1, yi+1)*fx
-	return top*(1-fy) + bottom*fy
 }
