@@ -6,4 +6,9 @@
 // distances from z to samples of every prototype, through one linear layer, give the class probabilities; averaging over
 // the samples tells how sure they are, and where z lies under the distributions tells whether the input is like
 // anything seen in training.
+//
+// Models over somebody else's features have the network "features": they are trained on vectors, and an Encoder in the
+// options of a predictor makes the vectors of whatever it takes. The other way round, Prediction.Latent and
+// Scores.Reconstruction are this model's own latent vectors and reconstruction errors, of a whole batch at once, for
+// those who build on them.
 package probpsenn

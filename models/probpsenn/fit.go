@@ -25,9 +25,7 @@ func (m *Model) encodeAll(ctx context.Context, x []float32, progress func(rows i
 	mean, logVariance := m.encoder.encode(&builder{g: g}, sized)
 	out := mean
 	if logVariance.Valid() {
-		eps := ops.RandomNormal(g, ops.Shape{batch.Of(1), ops.N(int64(m.Config.Latent))}, ops.N(int64(m.Config.Seed)),
-			ops.N(streamFit), first.Of(1), ops.V(0), ops.V(1))
-		out = ops.Add(mean, ops.Mul(eps, ops.Exp(ops.Scale(logVariance, .5))))
+		out = sampleLatent(g, mean, logVariance, m.Config.Seed, streamFit, first.Of(1))
 	}
 	out = ops.Affine(out, 1, 0)
 	g.Output(out)

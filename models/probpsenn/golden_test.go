@@ -187,16 +187,24 @@ func checkLossGradient(t *testing.T, kind PrototypeKind, perClass int) {
 		g.Frozen(g.Values(ops.F32, own, batch, classes)))
 	tt.sum(g.Graph, c.Loss)
 	require.NoError(t, g.Err())
+	checkDerivatives(t, g, tt.total, func(x ops.Tensor) bool {
+		// the relaxed choice of a mixture has a gradient that is not that of the hard choice it computes
+		return kind == Mixture && x == input[p.logWeights]
+	}, math.MaxInt)
+}
+
+// checkDerivatives compares the gradient of a scalar with central differences in float64, for so many elements of every
+// differentiable input that is not left out.
+func checkDerivatives(t *testing.T, g *ops.CaseGraph, total ops.Tensor, leaveOut func(x ops.Tensor) bool, most int) {
 	var wrt []ops.Tensor
 	for _, in := range g.Inputs() {
-		// the relaxed choice of a mixture has a gradient that is not that of the hard choice it computes
-		if in.Differentiable && !(kind == Mixture && in.Tensor == input[p.logWeights]) {
+		if in.Differentiable && !leaveOut(in.Tensor) {
 			wrt = append(wrt, in.Tensor)
 		}
 	}
-	grads := ops.Gradients(tt.total, wrt...)
+	grads := ops.Gradients(total, wrt...)
 	require.NoError(t, g.Err())
-	outs := append([]ops.Tensor{tt.total}, grads...)
+	outs := append([]ops.Tensor{total}, grads...)
 	g.Output(outs...)
 	g.Promote()
 	l, err := g.SimpleLowering()
@@ -204,8 +212,8 @@ func checkLossGradient(t *testing.T, kind PrototypeKind, perClass int) {
 	program, err := g.Lower(l)
 	require.NoError(t, err)
 	memory := program.NewMemory()
-	value := func() [][]float64 {
-		values, err := g.Evaluate(program, memory, outs)
+	value := func(of []ops.Tensor) [][]float64 {
+		values, err := g.Evaluate(program, memory, of)
 		require.NoError(t, err)
 		var r [][]float64
 		for _, v := range values {
@@ -213,7 +221,8 @@ func checkLossGradient(t *testing.T, kind PrototypeKind, perClass int) {
 		}
 		return r
 	}
-	analytic := value()
+	analytic := value(outs)
+	r := rand.New(rand.NewPCG(8, 8))
 	for i, x := range wrt {
 		var data []float64
 		for _, in := range g.Inputs() {
@@ -221,18 +230,71 @@ func checkLossGradient(t *testing.T, kind PrototypeKind, perClass int) {
 				data = in.Data.Data
 			}
 		}
-		for k := range data {
-			const h = 1e-5
+		elements := r.Perm(len(data))
+		for _, k := range elements[:min(most, len(elements))] {
+			const h = 1e-7 // small, so that hardly a unit passes the kink of its activation
 			saved := data[k]
 			data[k] = saved + h
-			up := value()[0][0]
+			up := value(outs[:1])[0][0]
 			data[k] = saved - h
-			down := value()[0][0]
+			down := value(outs[:1])[0][0]
 			data[k] = saved
 			want := (up - down) / (2 * h)
 			assert.InDelta(t, want, analytic[i+1][k], 1e-5*(1+math.Abs(want)), "%v, element %d", x, k)
 		}
 	}
+}
+
+// The same through encoder and decoder, so that every term of the loss is in it: a VAE, whose latent vectors are sampled,
+// with reconstruction and both divergences, pictures of 32 x 32 and networks of a few channels.
+func TestGradientThroughTheNetworks(t *testing.T) {
+	for _, vae := range []bool{false, true} {
+		t.Run(map[bool]string{false: "autoencoder", true: "VAE"}[vae], func(t *testing.T) { checkNetworkGradient(t, vae) })
+	}
+}
+
+func checkNetworkGradient(t *testing.T, vae bool) {
+	const d, classes, samples, batch = 3, 2, 2, 3
+	c := DefaultConfig()
+	c.Classes, c.Latent, c.Samples, c.VAE = classes, d, samples, vae
+	c.Loss = LossWeights{NLL: 1, Reconstruction: 10, Nearest: .3, Interpretation: .05, KL: .2, PriorKL: .1}
+	r := rand.New(rand.NewPCG(3, 6))
+	declared := newDeclaration(4)
+	network := &picture{widths: []int64{2, 2, 3, 4}, n: 1}
+	network.declare(declared, &c)
+	p := &prototypes{}
+	p.declare(declared, &c)
+	head := declared.param("head.weight", headInitial(&c, r.Float64), classes, classes)
+	g := ops.NewCaseGraph(1)
+	b := &builder{g: g.Graph, training: true, given: map[*ops.Var]ops.Tensor{}}
+	for _, v := range declared.params.Vars() {
+		b.given[v] = g.Values(ops.F32, widen(declared.values(v)), v.Dims...)
+	}
+	pixels := make([]float64, batch*side*side)
+	for i := range pixels {
+		pixels[i] = 2*r.Float64() - 1
+	}
+	x := g.Frozen(g.Values(ops.F32, pixels, batch, side, side, 1))
+	mean, logVariance := network.encode(b, x)
+	z := mean
+	if vae {
+		z = sampleLatent(g.Graph, mean, logVariance, 1, streamLatent, ops.N(0))
+	}
+	rec := &recorded{prototypes: p, g: g.Graph, mean: b.given[p.mean], factor: ops.TrilSoftplus(b.given[p.scale], scaleFloor)}
+	labels, own := []float64{0, 0, 1, 1, 0, 0}, []float64{1, 0, 0, 1, 1, 0}
+	tt := jointTerms(&c, rec, b.given[head], z, rec.samples(samples, ops.N(7), ops.N(0)), g.Values(ops.I32, labels, batch*samples),
+		g.Frozen(g.Values(ops.F32, own, batch, classes)))
+	tt.reconstruction = reconstructionTerm(x, network.decode(b, z))
+	if vae {
+		tt.kl = encoderKL(mean, logVariance, d)
+	}
+	tt.sum(g.Graph, c.Loss)
+	require.NoError(t, g.Err())
+	for _, term := range []ops.Tensor{tt.nll, tt.reconstruction, tt.nearest, tt.interpretation, tt.priorKL} {
+		require.True(t, term.Valid())
+	}
+	require.Equal(t, vae, tt.kl.Valid())
+	checkDerivatives(t, g, tt.total, func(ops.Tensor) bool { return false }, fewer(12, 2))
 }
 
 // G7: the order of the samples and the cut into batches change nothing.

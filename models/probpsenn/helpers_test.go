@@ -17,8 +17,8 @@ import (
 
 // The networks of the paper with a few channels per layer, for tests that train many models.
 func init() {
-	networks["tiny"] = func() Encoder { return &picture{widths: []int64{4, 6, 8, 16}, n: 1} }
-	networks["tiny colour"] = func() Encoder { return &picture{widths: []int64{4, 6, 8, 16}, n: 3} }
+	networks["tiny"] = func() network { return &picture{widths: []int64{4, 6, 8, 16}, n: 1} }
+	networks["tiny colour"] = func() network { return &picture{widths: []int64{4, 6, 8, 16}, n: 3} }
 }
 
 // hasCPU reports whether the native backend was built. Where it must be, its absence fails the test.

@@ -94,12 +94,19 @@ func (d *declaration) block(name string, b block, kernel, from, to int64, norm b
 type builder struct {
 	g        *ops.Graph
 	training bool
-	batch    *ops.Segment // training: where the batch's statistics go, laid out like the running ones
+	batch    *ops.Segment            // training: where the batch's statistics go, laid out like the running ones; nil: nowhere
+	given    map[*ops.Var]ops.Tensor // tensors that stand in for variables, in graphs that have no memory
+}
+
+func (b *builder) use(v *ops.Var) ops.Tensor {
+	if x, ok := b.given[v]; ok {
+		return x
+	}
+	return b.g.Use(v)
 }
 
 func (b *builder) apply(l *block, x ops.Tensor) ops.Tensor {
-	g := b.g
-	w, bias := g.Use(l.weight), g.Use(l.bias)
+	w, bias := b.use(l.weight), b.use(l.bias)
 	act := ops.Activation{}
 	if l.gamma == nil {
 		act = l.last
@@ -115,12 +122,14 @@ func (b *builder) apply(l *block, x ops.Tensor) ops.Tensor {
 		return x
 	}
 	leaky := ops.Activation{Kind: ops.ActLeakyReLU, P: leakySlope}
-	gamma, beta := g.Use(l.gamma), g.Use(l.beta)
+	gamma, beta := b.use(l.gamma), b.use(l.beta)
 	if !b.training {
-		return ops.BatchNormEval(x, gamma, beta, g.Use(l.mean), g.Use(l.variance), batchNormEps, leaky)
+		return ops.BatchNormEval(x, gamma, beta, b.use(l.mean), b.use(l.variance), batchNormEps, leaky)
 	}
 	y, mean, variance := ops.BatchNormTrain(x, gamma, beta, batchNormEps, leaky)
-	ops.StoreInto(l.mean.Twin(b.batch), mean)
-	ops.StoreInto(l.variance.Twin(b.batch), variance)
+	if b.batch != nil {
+		ops.StoreInto(l.mean.Twin(b.batch), mean)
+		ops.StoreInto(l.variance.Twin(b.batch), variance)
+	}
 	return y
 }

@@ -21,7 +21,7 @@ type Model struct {
 
 	rt         *runtime.Runtime
 	declared   *declaration
-	encoder    Encoder
+	encoder    network
 	prototypes *prototypes
 	head       *ops.Var // W [K, C]
 	params     *runtime.Memory

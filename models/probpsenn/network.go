@@ -7,9 +7,9 @@ import (
 	"github.com/credence-ml/credence/ops"
 )
 
-// An Encoder maps inputs to latent vectors. The built-in ones are convolutional networks for pictures, and "features",
-// which takes the user's own vectors as they are.
-type Encoder interface {
+// A network maps inputs to latent vectors: convolutions for pictures, or "features", which takes the user's own vectors
+// as they are (see Encoder).
+type network interface {
 	// declare adds the network's variables.
 	declare(d *declaration, c *Config)
 	// encode records the latent vectors [B,D] of inputs; a VAE also gives the logarithm of their variances.
@@ -20,10 +20,10 @@ type Encoder interface {
 }
 
 // networks makes the network of each name.
-var networks = map[string]func() Encoder{
-	"grey32":   func() Encoder { return &picture{widths: []int64{32, 32, 64, 256}, n: 1} },
-	"colour32": func() Encoder { return &picture{widths: []int64{64, 128, 256, 512}, n: 3} },
-	"features": func() Encoder { return features{} },
+var networks = map[string]func() network{
+	"grey32":   func() network { return &picture{widths: []int64{32, 32, 64, 256}, n: 1} },
+	"colour32": func() network { return &picture{widths: []int64{64, 128, 256, 512}, n: 3} },
+	"features": func() network { return features{} },
 }
 
 func networkNames() []string { return slices.Sorted(maps.Keys(networks)) }
@@ -85,6 +85,12 @@ func (p *picture) decode(b *builder, z ops.Tensor) ops.Tensor {
 		x = b.apply(l, x)
 	}
 	return x
+}
+
+// sampleLatent draws a latent vector [B,D] of a VAE for each input; the random numbers are those of a stream from a row on.
+func sampleLatent(g *ops.Graph, mean, logVariance ops.Tensor, seed uint64, stream int64, row ops.Int) ops.Tensor {
+	eps := ops.RandomNormal(g, ops.Shape{mean.Dim(0), mean.Dim(1)}, ops.N(int64(seed)), ops.N(stream), row, ops.V(0), ops.V(1))
+	return ops.Add(mean, ops.Mul(eps, ops.Exp(ops.Scale(logVariance, .5))))
 }
 
 // features takes vectors as latent vectors: the prototypes of a classifier over somebody else's encoder.

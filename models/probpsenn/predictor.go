@@ -18,6 +18,8 @@ type PredictorOptions struct {
 	LabelsOnly bool
 	Overlap    bool             // also compute Scores.ExplanationOverlap, a tenth of a millisecond or so per input
 	Session    *runtime.Session // nil: one of its own
+	// Encoder makes feature vectors of what Predict and PredictInto are given; nil: they are given the model's inputs.
+	Encoder Encoder
 }
 
 // A Predictor runs a model. It draws its prototype samples once, so the same input always gives the same answer. It is
@@ -157,17 +159,25 @@ func (p *Predictor) Close() {
 	}
 }
 
-// Predict classifies inputs, NHWC pictures in [-1, 1] or feature vectors one after the other.
+// Predict classifies inputs, NHWC pictures in [-1, 1] or feature vectors, or what the options' Encoder takes, one after
+// the other.
 func (p *Predictor) Predict(ctx context.Context, x []float32) ([]Prediction, error) {
-	out := make([]Prediction, len(x)/p.m.inputSize())
+	out := make([]Prediction, len(x)/p.inputSize())
 	return out, p.PredictInto(ctx, out, x)
 }
 
 // PredictInto is Predict into the caller's memory: len(out) inputs. Slices in out that have the capacity are used again.
 func (p *Predictor) PredictInto(ctx context.Context, out []Prediction, x []float32) error {
+	if size := p.inputSize(); len(x) != len(out)*size {
+		return invalidf("%d values are not %d inputs of %d", len(x), len(out), size)
+	}
+	x, err := p.encode(ctx, x)
+	if err != nil {
+		return err
+	}
 	size := p.m.inputSize()
 	if len(x) != len(out)*size {
-		return invalidf("%d values are not %d inputs of %d", len(x), len(out), size)
+		return invalidf("the encoder made %d values of %d inputs; the model takes vectors of %d", len(x), len(out), size)
 	}
 	if err := checkFinite(x, size); err != nil {
 		return err

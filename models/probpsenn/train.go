@@ -104,10 +104,7 @@ func (t *trainer) newPhase(name string, batchStats *ops.Segment) (*phase, error)
 	z, logVariance := m.encoder.encode(b, sized)
 	mean := z
 	if logVariance.Valid() { // the sampled vector everywhere, also under the densities (trap T1)
-		d := int64(c.Latent)
-		eps := ops.RandomNormal(g, ops.Shape{p.batch.Of(1), ops.N(d)}, ops.N(int64(c.Seed)), ops.N(streamLatent),
-			p.step.Of(int64(c.Batch)), ops.V(0), ops.V(1))
-		z = ops.Add(mean, ops.Mul(eps, ops.Exp(ops.Scale(logVariance, .5))))
+		z = sampleLatent(g, mean, logVariance, c.Seed, streamLatent, p.step.Of(int64(c.Batch)))
 	}
 	weights := LossWeights{Reconstruction: c.Loss.PretrainReconstruction, KL: c.Loss.PretrainKL}
 	vars := m.declared.params.Vars()
