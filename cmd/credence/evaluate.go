@@ -9,9 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/credence-ml/credence/models/data"
 	"github.com/credence-ml/credence/models/probpsenn"
-	"github.com/credence-ml/credence/runtime"
 )
 
 func newEvaluate(s *settings) *cobra.Command {
@@ -28,40 +26,7 @@ func newEvaluate(s *settings) *cobra.Command {
 			if err := checkDestination("--json", out); err != nil {
 				return err
 			}
-			images, err := loadLabelled(dir, split)
-			if err != nil {
-				return err
-			}
-			others, err := loadForeign(foreign, split)
-			if err != nil {
-				return err
-			}
-			rt, err := runtime.Open(s.options()...)
-			if err != nil {
-				return err
-			}
-			defer rt.Close()
-			m, err := probpsenn.Load(rt, model)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			bar := newProgress(c.ErrOrStderr(), 1, "evaluate")
-			e, err := m.Evaluate(c.Context(), images, others, func(done, total int) {
-				bar.SetTotal(total)
-				bar.Set(done)
-			})
-			bar.Finish()
-			if err != nil {
-				return err
-			}
-			if err := printEvaluation(c, e); err != nil {
-				return err
-			}
-			if out == "" {
-				return nil
-			}
-			return e.Save(out)
+			return withModel(s, model, func(m *probpsenn.Model) error { return evaluate(c, m, dir, split, foreign, out) })
 		},
 	}
 	f := c.Flags()
@@ -73,8 +38,32 @@ func newEvaluate(s *settings) *cobra.Command {
 	return c
 }
 
+func evaluate(c *cobra.Command, m *probpsenn.Model, dir, split string, foreign []string, out string) error {
+	images, err := loadLabelled(&m.Config, dir, split)
+	if err != nil {
+		return err
+	}
+	others, err := loadForeign(&m.Config, foreign, split)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(c.ErrOrStderr(), 1, "evaluate")
+	e, err := m.Evaluate(c.Context(), images, others, func(done, total int) {
+		bar.SetTotal(total)
+		bar.Set(done)
+	})
+	bar.Finish()
+	if err != nil {
+		return err
+	}
+	if err := printEvaluation(c, e); err != nil || out == "" {
+		return err
+	}
+	return e.Save(out)
+}
+
 // loadForeign reads the sets named NAME=DIR.
-func loadForeign(pairs []string, split string) ([]probpsenn.Foreign, error) {
+func loadForeign(config *probpsenn.Config, pairs []string, split string) ([]probpsenn.Foreign, error) {
 	var r []probpsenn.Foreign
 	for _, pair := range pairs {
 		name, dir, ok := strings.Cut(pair, "=")
@@ -86,7 +75,7 @@ func loadForeign(pairs []string, split string) ([]probpsenn.Foreign, error) {
 				return nil, fmt.Errorf("--ood: two sets are called %q", name)
 			}
 		}
-		images, err := data.LoadDirectory(dir, split)
+		images, err := loadSplit(config, dir, split)
 		if err != nil {
 			return nil, err
 		}

@@ -56,7 +56,7 @@ func newTrainProbPSENN(s *settings) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&dir, "data", "", "directory of the training data: IDX files under their usual names, or x.npy and y.npy")
+	f.StringVar(&dir, "data", "", "directory of the training data: IDX files under their usual names, or x.npy and y.npy (pictures, or feature vectors [N, D] with \"network\": \"features\" in the configuration)")
 	f.StringVar(&out, "out", "", "where the model goes, one safetensors file")
 	f.StringVar(&file, "config", "", "JSON file of the configuration; flags that are given override it")
 	f.StringVar(&prototypes, "prototypes", string(probpsenn.Full), "full, diag, mixture or point")
@@ -109,11 +109,11 @@ func trainProbPSENN(c *cobra.Command, s *settings, dir, out string, config probp
 	if err := errors.Join(checkDestination("--out", out), checkDestination("--checkpoint", o.Checkpoint)); err != nil {
 		return err
 	}
-	images, err := loadLabelled(dir, "train")
+	images, err := loadLabelled(&config, dir, "train")
 	if err != nil {
 		return err
 	}
-	fitConfig(&config, images)
+	fitConfig(c, &config, images)
 	rt, err := runtime.Open(s.options()...)
 	if err != nil {
 		return err
@@ -150,9 +150,9 @@ func trainProbPSENN(c *cobra.Command, s *settings, dir, out string, config probp
 	return nil
 }
 
-// loadLabelled reads a split that must have labels.
-func loadLabelled(dir, split string) (*data.Images, error) {
-	images, err := data.LoadDirectory(dir, split)
+// loadLabelled reads a split that must have labels; config tells pictures from feature vectors.
+func loadLabelled(config *probpsenn.Config, dir, split string) (*data.Images, error) {
+	images, err := loadSplit(config, dir, split)
 	if err != nil {
 		return nil, err
 	}
@@ -162,17 +162,20 @@ func loadLabelled(dir, split string) (*data.Images, error) {
 	return images, nil
 }
 
-// fitConfig takes sizes from the data where the configuration was made for other pictures.
-func fitConfig(config *probpsenn.Config, images *data.Images) {
+// fitConfig takes sizes from the data where the configuration was made for other data.
+func fitConfig(c *cobra.Command, config *probpsenn.Config, images *data.Images) {
+	for _, label := range images.Labels {
+		config.Classes = max(config.Classes, int(label)+1)
+	}
 	if config.Network == "features" {
+		if !c.Flags().Changed("latent") {
+			config.Latent = images.Width
+		}
 		return
 	}
 	config.Height, config.Width, config.Channels = images.Height, images.Width, images.Channels
 	if images.Channels == 3 && config.Network == "grey32" {
 		config.Network = "colour32"
-	}
-	for _, label := range images.Labels {
-		config.Classes = max(config.Classes, int(label)+1)
 	}
 }
 
@@ -209,11 +212,12 @@ func newTrainMLP(s *settings) *cobra.Command {
 }
 
 func trainMLP(c *cobra.Command, s *settings, dir string, config mlp.Config, o mlp.TrainOptions) error {
-	train, err := loadLabelled(dir, "train")
+	pictures := probpsenn.DefaultConfig()
+	train, err := loadLabelled(&pictures, dir, "train")
 	if err != nil {
 		return err
 	}
-	test, err := loadLabelled(dir, "test")
+	test, err := loadLabelled(&pictures, dir, "test")
 	if err != nil {
 		return err
 	}
