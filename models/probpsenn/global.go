@@ -18,7 +18,7 @@ type ReportOptions struct {
 	Training *data.Images // see ExplainOptions
 	Pictures int          // decoded samples of each prototype; 0: 10
 	Examples int          // nearest training examples of each prototype, at most 8; 0: 4
-	Inputs   int          // inputs shown for each verdict; 0: 12
+	Inputs   int          // inputs shown for each verdict; 0: 10
 	Progress func(done, total int)
 }
 
@@ -110,7 +110,7 @@ func (m *Model) Report(ctx context.Context, o ReportOptions) (*ModelReport, erro
 	if o.Pictures < 0 || o.Examples < 0 || o.Inputs < 0 {
 		return nil, fmt.Errorf("prob-psenn: %d pictures, %d examples and %d inputs; none may be negative", o.Pictures, o.Examples, o.Inputs)
 	}
-	o.Pictures, o.Examples, o.Inputs = cmp.Or(o.Pictures, 10), cmp.Or(o.Examples, 4), cmp.Or(o.Inputs, 12)
+	o.Pictures, o.Examples, o.Inputs = cmp.Or(o.Pictures, 10), cmp.Or(o.Examples, 4), cmp.Or(o.Inputs, 10)
 	e, err := m.newExplainer(PredictorOptions{MaxBatch: encodeBatch})
 	if err != nil {
 		return nil, err
