@@ -86,4 +86,6 @@ const (
 	OpRotary                   Opcode = 131
 	OpWriteRows                Opcode = 132
 	OpAttention                Opcode = 133
+	OpSparseFfn                Opcode = 134
+	OpSparseFfnGated           Opcode = 135
 )

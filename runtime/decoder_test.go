@@ -86,3 +86,75 @@ func TestRowsBeyondTheCacheAreRefused(t *testing.T) {
 		b.plan.Close()
 	}
 }
+
+// What is skipped does not show: the list and all neurons give the same bits, and so do a row alone and in a batch.
+func TestSparseFFNIsExact(t *testing.T) {
+	relu := ops.Activation{Kind: ops.ActReLU}
+	variants := map[string]ops.FFNOptions{
+		"relu":         {Activation: relu},
+		"fatrelu":      {Activation: ops.Activation{Kind: ops.ActFATReLU, P: 9}},
+		"none active":  {Activation: ops.Activation{Kind: ops.ActFATReLU, P: 1e9}},
+		"all active":   {Activation: ops.Activation{Kind: ops.ActSiLU}},
+		"relu squared": {Activation: ops.Activation{Kind: ops.ActReLUSquared}},
+		"dReLU":        {Activation: relu, Both: true},
+		"top k":        {Activation: relu, Select: ops.FFNSelectTopK, K: 31},
+		"cutoff":       {Activation: ops.Activation{Kind: ops.ActGELU}, Select: ops.FFNSelectCutoff, Z: 1.6},
+	}
+	onEachCPU(t, func(t *testing.T, rt *Runtime) {
+		for name, o := range variants {
+			for _, dtype := range []ops.DType{ops.F32, ops.BF16, ops.Q8_0, ops.Q4_0} {
+				const rows, d, f = 11, 64, 2309
+				g := ops.NewCaseGraph(5)
+				x := g.Normal(rows, d)
+				w := ops.FFNWeights{Gate: g.NormalOf(dtype, ops.Dims(f, d)), Up: g.NormalOf(dtype, ops.Dims(f, d)), Down: g.NormalOf(dtype, ops.Dims(f, d))}
+				all, skip := o, o
+				all.Limit, skip.Limit = -1, 1
+				dense, sparse := ops.SparseFFN(x, w, all), ops.SparseFFN(x, w, skip)
+				outs := []ops.Tensor{dense.Y, dense.Hidden, dense.Count, sparse.Y, sparse.Hidden, sparse.Count, dense.Read, sparse.Read}
+				for i := range int64(rows) {
+					alone := ops.Slice(x, 0, ops.N(i), ops.N(1))
+					outs = append(outs, ops.SparseFFN(alone, w, skip).Y, ops.SparseFFN(alone, w, all).Y)
+				}
+				got := runCase(t, rt, g, outs)
+				for i := range 3 {
+					assert.True(t, sameBits(got[i].Data, got[i+3].Data), "%s, %v: output %d, all rows read and few", name, dtype, i)
+				}
+				for i, alone := range got[8:] {
+					assert.True(t, sameBits(got[0].Data[i/2*d:i/2*d+d], alone.Data), "%s, %v: row %d in a batch and alone", name, dtype, i/2)
+				}
+				most := 0.0
+				for _, n := range got[2].Data {
+					most = max(most, n)
+				}
+				read := got[7].Data
+				assert.GreaterOrEqual(t, read[1], most, name)
+				assert.GreaterOrEqual(t, read[0], read[1], name)
+				if most > 0 && name != "dReLU" {
+					assert.Equal(t, []float64{f, f}, got[6].Data, name)
+				}
+			}
+		}
+	})
+}
+
+// Of equal values the first stay, and a value equal to the threshold is active.
+func TestSparseFFNTiesAndThresholds(t *testing.T) {
+	for _, name := range testDevices(t) {
+		rt := openTest(t, WithDevice(name))
+		const f = 9
+		g := ops.NewCaseGraph(5)
+		x := g.Values(ops.F32, []float64{1}, 1, 1)
+		gate := g.Values(ops.F32, []float64{1, 3, 2, 2, -1, 2, 3, 0, 2}, f, 1)
+		one := g.Values(ops.F32, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, f, 1)
+		w := ops.FFNWeights{Gate: gate, Up: one, Down: one}
+		relu := ops.Activation{Kind: ops.ActReLU}
+		top := ops.SparseFFN(x, w, ops.FFNOptions{Activation: relu, Select: ops.FFNSelectTopK, K: 4})
+		kept := ops.SparseFFN(x, w, ops.FFNOptions{Activation: ops.Activation{Kind: ops.ActFATReLU, P: 2}})
+		got := runCase(t, rt, g, []ops.Tensor{top.Hidden, top.Y, top.Count, kept.Hidden, kept.Count})
+		assert.Equal(t, []float64{0, 3, 2, 2, 0, 0, 3, 0, 0}, got[0].Data)
+		assert.Equal(t, []float64{10}, got[1].Data)
+		assert.Equal(t, []float64{4}, got[2].Data)
+		assert.Equal(t, []float64{0, 3, 2, 2, 0, 2, 3, 0, 2}, got[3].Data)
+		assert.Equal(t, []float64{6}, got[4].Data)
+	}
+}

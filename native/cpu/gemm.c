@@ -2,7 +2,7 @@
 #include "gemm.h"
 
 #include "act.h"
-#include "widen.h"
+#include "stored.h"
 
 /* Out of line: act_row holds every activation, and the kernels are many. */
 static __attribute__((noinline)) void activate(float *y, int64_t cols, const cr_epilogue *e) {
@@ -253,7 +253,22 @@ void CR_NAME(cr_tile_turned)(const cr_tile *t, int64_t rows, const cr_matrix *b,
 #undef TURNED
 }
 
+/* Rows of blocks are never transposed and have whole panels: CR_NR divides 32. */
+CR_INLINE void pack_blocks(const cr_matrix *b, int64_t k, int64_t depth, int64_t n, float *panel, const int32_t dtype) {
+  const char *row = b->data + k * b->stride;
+  for (int64_t i = 0; i < depth; i++, row += b->stride, panel += CR_NR)
+    CR_UNROLL for (int64_t j = 0; j < CR_NR; j += CR_W) vf_store(panel + j, cr_load_stored(dtype, row, n + j));
+}
+
 void CR_NAME(cr_pack_panel)(const cr_matrix *b, int64_t k, int64_t depth, int64_t n, int64_t cols, float *panel) {
+  if (b->dtype == CREDENCE_Q8_0) {
+    pack_blocks(b, k, depth, n, panel, CREDENCE_Q8_0);
+    return;
+  }
+  if (b->dtype == CREDENCE_Q4_0) {
+    pack_blocks(b, k, depth, n, panel, CREDENCE_Q4_0);
+    return;
+  }
   const int64_t size = b->dtype == CREDENCE_F32 ? 4 : 2;
   const char *from = b->data + (b->transposed ? n * b->stride + k * size : k * b->stride + n * size);
 #define PACK(dtype)                                              \

@@ -66,7 +66,7 @@ void CR_NAME(cr_tile_columns)(const cr_tile *t, int64_t rows);
 typedef struct cr_matrix {
   const char *data;
   int64_t stride; /* bytes */
-  int32_t dtype;  /* f32, f16 or bf16 */
+  int32_t dtype;  /* f32, f16 or bf16; q8_0 or q4_0 unless transposed */
   bool transposed;
 } cr_matrix;
 

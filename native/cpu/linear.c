@@ -19,7 +19,7 @@ static int32_t linear_task(void *arg, int64_t index, int32_t worker, credence_er
   const int64_t from = index % j->groups * j->outputs, row = index / j->groups * TASK_ROWS;
   cr_dots d = j->dots;
   d.x += row * d.x_stride;
-  d.y += row * d.y_stride;
+  d.y += row * d.y_stride + from;
   d.m = cr_min(TASK_ROWS, d.m - row);
   CR_NAME(cr_dots_run)(&d, from, cr_min(from + j->outputs, j->n), (float *)(void *)cr_worker_scratch(j->ctx, worker));
   return CREDENCE_OK;

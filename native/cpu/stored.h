@@ -33,7 +33,8 @@ typedef struct cr_stored {
   int32_t dtype;
 } cr_stored;
 
-/* Products of all rows of x with some rows of w: y[i * y_stride + r] = x row i . w row r + bias[r]. */
+/* Products of all rows of x with some rows of w: y[i * y_stride + p] = x row i . w row r + bias[r] for the p-th row r.
+ */
 typedef struct cr_dots {
   const float *x;
   int64_t x_stride, m, k; /* strides in elements */
@@ -44,7 +45,8 @@ typedef struct cr_dots {
   const float *bias; /* or NULL */
 } cr_dots;
 
-/* For the rows r = list[from] .. list[to - 1], or from .. to - 1. scratch: CR_DOT_SCRATCH bytes, not used if m is 1. */
+/* For the rows list[from] .. list[to - 1], or from .. to - 1; p counts from 0. scratch: CR_DOT_SCRATCH bytes, not used
+ * if m is 1. */
 void CR_NAME(cr_dots_run)(const cr_dots *d, int64_t from, int64_t to, float *scratch);
 
 /* Sums of rows of w, for m lists of coefficients: y[i * y_stride + j] = sum over r of c[i * c_stride + r] w[r][column +

@@ -42,7 +42,7 @@ static int64_t row_at(const cr_dots *d, int64_t i) { return d->list != NULL ? d-
 
 /* ---- one row of x ---- */
 
-CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, const int cols) {
+CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, float *y, const int cols) {
   const char *w[LISTED];
   float total[LISTED] = {0};
   CR_UNROLL for (int c = 0; c < cols; c++) w[c] = d->w.data + row_at(d, at + c) * d->w.stride;
@@ -51,16 +51,14 @@ CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, const i
     dot_block(dtype, &d->x, w, k, cr_min(CR_DOT_BLOCK, d->k - k), sums, 1, cols);
     CR_UNROLL for (int c = 0; c < cols; c++) total[c] = k > 0 ? total[c] + sums[c] : sums[c];
   }
-  CR_UNROLL for (int c = 0; c < cols; c++) {
-    const int64_t row = row_at(d, at + c);
-    d->y[row] = d->bias != NULL ? total[c] + d->bias[row] : total[c];
-  }
+  CR_UNROLL for (int c = 0; c < cols; c++) y[c] = d->bias != NULL ? total[c] + d->bias[row_at(d, at + c)] : total[c];
 }
 
 CR_INLINE void singles(const int32_t dtype, const cr_dots *d, int64_t from, int64_t to) {
+  float *y = d->y;
   if (d->list != NULL)
-    for (; from + LISTED <= to; from += LISTED) single(dtype, d, from, LISTED);
-  for (; from < to; from++) single(dtype, d, from, 1);
+    for (; from + LISTED <= to; from += LISTED, y += LISTED) single(dtype, d, from, y, LISTED);
+  for (; from < to; from++, y++) single(dtype, d, from, y, 1);
 }
 
 /* ---- several ---- */
@@ -98,8 +96,8 @@ static void tile(const float *const *x, const char *const *w, int64_t depth, flo
   }
 }
 
-/* A block of K of the n listed rows from at on. */
-static void panel(const cr_dots *d, int64_t at, int64_t n, int64_t k, float *scratch) {
+/* A block of K of the n listed rows from at on, whose results begin at column p. */
+static void panel(const cr_dots *d, int64_t at, int64_t p, int64_t n, int64_t k, float *scratch) {
   const int64_t depth = cr_min(CR_DOT_BLOCK, d->k - k);
   const bool last = k + depth == d->k;
   for (int64_t c = 0; c < n; c++) widen_row(&d->w, row_at(d, at + c), k, depth, scratch + c * CR_DOT_PANEL_STRIDE);
@@ -114,11 +112,10 @@ static void panel(const cr_dots *d, int64_t at, int64_t n, int64_t k, float *scr
         w[j] = (const char *)(scratch + cr_min(c + j, n - 1) * CR_DOT_PANEL_STRIDE);
       tile(x, w, depth, sums, rows);
       for (int64_t j = 0; j < cr_min(TILE_COLS, n - c); j++) {
-        const int64_t row = row_at(d, at + c + j);
         for (int64_t r = 0; r < rows; r++) {
-          float *y = d->y + (i + r) * d->y_stride + row, sum = sums[r * TILE_COLS + j];
+          float *y = d->y + (i + r) * d->y_stride + p + c + j, sum = sums[r * TILE_COLS + j];
           if (k > 0) sum = *y + sum;
-          *y = last && d->bias != NULL ? sum + d->bias[row] : sum;
+          *y = last && d->bias != NULL ? sum + d->bias[row_at(d, at + c + j)] : sum;
         }
       }
     }
@@ -128,10 +125,8 @@ static void panel(const cr_dots *d, int64_t at, int64_t n, int64_t k, float *scr
 void CR_NAME(cr_dots_run)(const cr_dots *d, int64_t from, int64_t to, float *scratch) {
   if (d->k == 0) {
     for (int64_t i = 0; i < d->m; i++)
-      for (int64_t at = from; at < to; at++) {
-        const int64_t row = row_at(d, at);
-        d->y[i * d->y_stride + row] = d->bias != NULL ? d->bias[row] : 0;
-      }
+      for (int64_t at = from; at < to; at++)
+        d->y[i * d->y_stride + at - from] = d->bias != NULL ? d->bias[row_at(d, at)] : 0;
     return;
   }
   if (d->m == 1) {
@@ -140,5 +135,5 @@ void CR_NAME(cr_dots_run)(const cr_dots *d, int64_t from, int64_t to, float *scr
     return;
   }
   for (int64_t at = from; at < to; at += CR_DOT_PANEL)
-    for (int64_t k = 0; k < d->k; k += CR_DOT_BLOCK) panel(d, at, cr_min(CR_DOT_PANEL, to - at), k, scratch);
+    for (int64_t k = 0; k < d->k; k += CR_DOT_BLOCK) panel(d, at, at - from, cr_min(CR_DOT_PANEL, to - at), k, scratch);
 }

@@ -24,7 +24,7 @@ CR_INLINE void sum_step(const int32_t dtype, const char *const *w, const float *
 
 CR_INLINE void sum_rows(const int32_t dtype, const cr_sums *s, int64_t from, int64_t to, bool add) {
   while (from < to) {
-    const int64_t n = to - from >= DEPTH ? DEPTH : 1;
+    const int64_t n = cr_min(DEPTH, to - from);
     const char *w[DEPTH];
     int64_t row[DEPTH];
     for (int64_t d = 0; d < n; d++) {
@@ -34,10 +34,19 @@ CR_INLINE void sum_rows(const int32_t dtype, const cr_sums *s, int64_t from, int
     for (int64_t i = 0; i < s->m; i++) {
       float c[DEPTH], *y = s->y + i * s->y_stride;
       for (int64_t d = 0; d < n; d++) c[d] = s->c[i * s->c_stride + row[d]];
-      if (n == DEPTH)
-        sum_step(dtype, w, c, s->column, s->columns, y, add, DEPTH);
-      else
-        sum_step(dtype, w, c, s->column, s->columns, y, add, 1);
+      switch (n) {
+        case 1:
+          sum_step(dtype, w, c, s->column, s->columns, y, add, 1);
+          break;
+        case 2:
+          sum_step(dtype, w, c, s->column, s->columns, y, add, 2);
+          break;
+        case 3:
+          sum_step(dtype, w, c, s->column, s->columns, y, add, 3);
+          break;
+        default:
+          sum_step(dtype, w, c, s->column, s->columns, y, add, DEPTH);
+      }
     }
     add = true;
     from += n;

@@ -193,7 +193,15 @@ enum {
   /* rows [T,..], inout table [C,..] (f32, f16, bf16); i: row. table[row + t] = rows[t]; beyond the table: an error */ \
   CREDENCE_OP(132, WRITE_ROWS, write_rows)                                                                             \
   /* q [T,H,D], k [C,G,D], v [C,G,D] -> y [T,H,D]; i: position; f: scale. Causal: row t reads rows 0 .. position + t */ \
-  CREDENCE_OP(133, ATTENTION, attention)
+  CREDENCE_OP(133, ATTENTION, attention)                                                                               \
+  /* x [B,D], w1 [F,D], w2 [F,D] (transposed), both or none of the biases [F], [D] -> y [B,D] = h w2 + bias,           \
+     h [B,F] = select(act(x w1' + bias)), count i32 [B] of its elements that are not 0, read i32 [2]: rows read of the \
+     second and the third matrix; i: act, both, select, k; f: p, z, limit. select 1: the k largest; 2: act(max(x - mean \
+     - z deviation, 0)) of the row. All rows are read if more than limit F are needed; the bits are the same. both: 0 */ \
+  CREDENCE_OP(134, SPARSE_FFN, sparse_ffn)                                                                             \
+  /* x, gate [F,D], up [F,D], down [F,D] (transposed), all or none of the biases [F], [F], [D] -> as above, with       \
+     h = select(act(x gate' + bias)) (x up' + bias), or both: times act of that */                                     \
+  CREDENCE_OP(135, SPARSE_FFN_GATED, sparse_ffn_gated)
 
 /* The ops whose output 0 may be input 0: the very same memory and layout, while no other input overlaps it. A backend
  * refuses any other overlap of an output. A test on the host compares this list with its own definitions. */

@@ -120,9 +120,13 @@ static const signature signatures[] = {
     {CREDENCE_OP_WRITE_ROWS, "TAB>>TAB", "0", 0},
     {CREDENCE_OP_ATTENTION, "THD,T1D,T1D>THD", "0", 1},
     {CREDENCE_OP_ATTENTION, "THD,THD,THD>THD", "0", 1},
+    {CREDENCE_OP_SPARSE_FFN, "BD,FD,FD>BD,BF,i:B,i:2", "a0t3", 3},
+    {CREDENCE_OP_SPARSE_FFN, "BD,FD,FD,F,D>BD,BF,i:B,i:2", "a029", 3},
+    {CREDENCE_OP_SPARSE_FFN_GATED, "BD,FD,FD,FD>BD,BF,i:B,i:2", "at03", 3},
+    {CREDENCE_OP_SPARSE_FFN_GATED, "BD,FD,FD,FD,F,F,D>BD,BF,i:B,i:2", "att3", 3},
 };
 
-enum { SIGNATURES = sizeof signatures / sizeof *signatures, MOST = 10, DEVICES = 2, ROOM = 1 << 22 };
+enum { SIGNATURES = sizeof signatures / sizeof *signatures, MOST = 11, DEVICES = 2, ROOM = 1 << 22 };
 
 static const credence_backend *b;
 static credence_device *device[DEVICES];
@@ -154,6 +158,7 @@ static void draw_dims(int64_t dim[128], const signature *s, int64_t ints[8]) {
   }
   if (large) dim[(int)s->tensors[strspn(s->tensors, ">1")]] = draw_range(&seed, 500, 3000);
   dim['1'] = 1;
+  dim['2'] = 2;
   if (s->opcode == CREDENCE_OP_TOP_K || s->opcode == CREDENCE_OP_TOP_K_GRAD)
     dim['K'] = dim['N'] == 0 ? 0 : draw_range(&seed, dim['N'] > 0, dim['N']);
   for (int k = 0; s->ints[k] != '\0'; k++) {
@@ -186,7 +191,10 @@ static uint32_t narrow_tensors(uint32_t opcode) {
     case CREDENCE_OP_WRITE_ROWS:
       return 2;
     case CREDENCE_OP_ATTENTION:
+    case CREDENCE_OP_SPARSE_FFN:
       return 6;
+    case CREDENCE_OP_SPARSE_FFN_GATED:
+      return 14;
     default:
       return 0;
   }
