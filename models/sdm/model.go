@@ -15,6 +15,7 @@ type Model struct {
 	config    Config
 	training  *Training         // nil of a model that was loaded
 	metadata  strictjson.Object // of the file that it was loaded from
+	loaded    string            // its id
 	rt        *runtime.Runtime
 	n         *network
 	scheduler *runtime.Scheduler

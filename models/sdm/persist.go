@@ -13,6 +13,7 @@ import (
 const (
 	keyTraining = "trainingRun"
 	keyStale    = "calibrationStale"
+	keySource   = "sourceData" // digests of the features of every support row and calibration row
 )
 
 // Save publishes the model at path, a directory whose name ends in .sdmkitmodel by custom: whoever reads the path finds
@@ -52,6 +53,9 @@ func (m *Model) Artifact() (*artifact.Artifact, error) {
 	a.Records = st.present()
 	a.Metadata = slices.Clone(m.metadata)
 	a.Metadata.Take(keyStale)
+	if st.id != m.loaded { // the rows may be others
+		a.Metadata.Take(keySource)
+	}
 	if m.training != nil && err == nil {
 		err = a.SetMeta(keyTraining, m.training)
 	}
@@ -91,6 +95,6 @@ func FromArtifact(rt *runtime.Runtime, a *artifact.Artifact) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.metadata = a.Metadata
+	m.metadata, m.loaded = a.Metadata, a.ID
 	return m, nil
 }

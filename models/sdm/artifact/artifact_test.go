@@ -169,6 +169,9 @@ func TestValidateRefuses(t *testing.T) {
 		"trainingRun: seed": func(a *Artifact) {
 			_ = a.SetMeta("trainingRun", map[string]any{"configuration": map[string]any{"seed": 1}})
 		},
+		"trainingFeatureDigests: 1 digests for 7 rows": func(a *Artifact) {
+			_ = a.SetMeta("sourceData", map[string]any{"trainingFeatureDigests": []string{"0"}, "calibrationFeatureDigests": []string{"0", "0"}})
+		},
 		"more than 2000000000 elements": func(a *Artifact) { a.Config.EmbeddingDimension = 1 << 30 },
 	} {
 		a := sample(1)

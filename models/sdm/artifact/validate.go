@@ -272,24 +272,49 @@ func (a *Artifact) validateCalibrated(r *Calibrated) error {
 
 // validateMetadata proves what has a meaning for other programs.
 func (a *Artifact) validateMetadata() error {
-	text := a.Metadata.Get("trainingRun")
-	if text == nil {
-		return nil
+	if text := a.Metadata.Get("trainingRun"); text != nil {
+		if err := validateTrainingRun(text); err != nil {
+			return fmt.Errorf("metadata: trainingRun: %w", err)
+		}
 	}
+	if text := a.Metadata.Get("sourceData"); text != nil {
+		if err := a.validateSourceData(text); err != nil {
+			return fmt.Errorf("metadata: sourceData: %w", err)
+		}
+	}
+	return nil
+}
+
+func validateTrainingRun(text []byte) error {
 	run, err := strictjson.Parse(text)
 	if err != nil {
-		return fmt.Errorf("metadata: trainingRun: %w", err)
+		return err
 	}
 	config, err := strictjson.Parse(run.Get("configuration"))
 	if err != nil {
-		return fmt.Errorf("metadata: trainingRun: configuration: %w", err)
+		return fmt.Errorf("configuration: %w", err)
 	}
 	seed, err := strictjson.String(config.Get("seed"))
 	if err == nil {
 		_, err = strconv.ParseUint(seed, 10, 64)
 	}
 	if err != nil {
-		return fmt.Errorf("metadata: trainingRun: seed %s: want the decimal digits of an unsigned 64-bit integer, as a string", config.Get("seed"))
+		return fmt.Errorf("seed %s: want the decimal digits of an unsigned 64-bit integer, as a string", config.Get("seed"))
+	}
+	return nil
+}
+
+// validateSourceData wants a digest of the features of every support row and every calibration row.
+func (a *Artifact) validateSourceData(text []byte) error {
+	source, err := strictjson.Parse(text)
+	if err != nil {
+		return err
+	}
+	for key, rows := range map[string]int{"trainingFeatureDigests": len(a.Records), "calibrationFeatureDigests": len(a.Calibration)} {
+		digests, err := strictjson.Elements(source.Get(key))
+		if err != nil || len(digests) != rows {
+			return fmt.Errorf("%s: %d digests for %d rows", key, len(digests), rows)
+		}
 	}
 	return nil
 }
