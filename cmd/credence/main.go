@@ -65,7 +65,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newTrain(s), newEvaluate(s), newPredict(s), newExplain(s), newReport(s), newFeatures(s), newSDM(s), newDataCommand(), newDevices(s), newEnv(s), newVersion(), newBench(s))
+	root.AddCommand(newTrain(s), newEvaluate(s), newPredict(s), newExplain(s), newReport(s), newFeatures(s), newSDM(s), newLM(s), newDataCommand(), newDevices(s), newEnv(s), newVersion(), newBench(s))
 	return root
 }
 

@@ -135,7 +135,7 @@ func ParseActivation(text string) (ops.Activation, error) {
 // formatActivation is the reverse of ParseActivation.
 func formatActivation(a ops.Activation) string {
 	if a.Kind == ops.ActFATReLU || a.Kind == ops.ActShiftedReLU {
-		return fmt.Sprintf("%v:%g", a.Kind, a.P)
+		return fmt.Sprintf("%v:%g", a.Kind, float32(a.P))
 	}
 	return a.Kind.String()
 }

@@ -240,7 +240,7 @@ func (j *configJSON) activation(c *Config) error {
 		if j.HiddenActParam == nil {
 			return fmt.Errorf("%s is %s, but hidden_act_param, its threshold, is missing; say it with --activation %s:T", key, *name, *name)
 		}
-		c.Activation.P = *j.HiddenActParam
+		c.Activation.P = float64(float32(*j.HiddenActParam)) // as it is computed with
 	}
 	return nil
 }

@@ -48,7 +48,8 @@ type plan struct {
 	rows     ops.Tensor // i32 [tokens]: rows of the table of positions; OPT
 	labels   ops.Tensor // i32 [tokens]; passLoss
 	out      ops.Tensor
-	active   ops.Tensor // i32 or f32 [layers, tokens]: how many neurons were active; none where all are computed
+	counts   []ops.Tensor // i32 [tokens] by layer: neurons that were active; none where the activation is never zero
+	reads    []ops.Tensor // i32 [2] by layer: neurons whose up and down rows were read
 }
 
 func (m *Model) newCache(shape cacheShape) *cache {
@@ -127,12 +128,8 @@ func (c *cache) record(kind pass) (*ops.Graph, *plan) {
 		p.rows = g.Input("positions", ops.I32, n)
 		x = ops.Add(x, ops.GatherRows(r.use("position_embd.weight"), p.rows))
 	}
-	var active []ops.Tensor
 	for layer := range r.Config.Layers {
-		var a ops.Tensor
-		if x, a = r.layer(x, layer); a.Valid() {
-			active = append(active, a)
-		}
+		x = r.layer(x, layer)
 	}
 	if kind == passNext {
 		p.last = g.IntArg("last", 0, chunk-1)
@@ -151,19 +148,17 @@ func (c *cache) record(kind pass) (*ops.Graph, *plan) {
 		p.out = ops.CrossEntropy(p.out, p.labels)
 	}
 	g.Output(p.out)
-	if len(active) > 0 {
-		p.active = ops.Concat(0, active...)
-		g.Output(p.active)
-	}
+	g.Output(p.counts...)
+	g.Output(p.reads...)
 	return g, p
 }
 
 // layer is one block: attention and feed-forward, each on a normalised input and added to it.
-func (r *recorder) layer(x ops.Tensor, n int) (y, active ops.Tensor) {
+func (r *recorder) layer(x ops.Tensor, n int) ops.Tensor {
 	h := r.attention(r.norm(x, block(n, "attn_norm")), n)
 	x = ops.Add(x, scale(h, r.Config.ResidualScale))
-	h, active = r.feedForward(r.norm(x, block(n, "ffn_norm")), n)
-	return ops.Add(x, scale(h, r.Config.ResidualScale)), active
+	h = r.feedForward(r.norm(x, block(n, "ffn_norm")), n)
+	return ops.Add(x, scale(h, r.Config.ResidualScale))
 }
 
 func (r *recorder) attention(x ops.Tensor, n int) ops.Tensor {
@@ -187,19 +182,30 @@ func (r *recorder) attention(x ops.Tensor, n int) ops.Tensor {
 	return r.linear(ops.Reshape(y, r.p.tokens.Of(1), ops.N(int64(c.Heads*c.HeadDim))), block(n, "attn_output"))
 }
 
-// feedForward is the layer's two or three matrices, and how many neurons were active for each token.
-func (r *recorder) feedForward(x ops.Tensor, n int) (y, active ops.Tensor) {
-	h := ops.Activate(r.linear(x, block(n, r.gate())), r.Config.Activation)
-	if r.Config.Gated() {
-		h = ops.Mul(h, r.linear(x, block(n, "ffn_up")))
+// feedForward is a layer's two or three matrices.
+func (r *recorder) feedForward(x ops.Tensor, n int) ops.Tensor {
+	c := &r.Config
+	first := "ffn_up" // what the activation is applied to
+	if c.Gated() {
+		first = "ffn_gate"
 	}
-	return r.linear(h, block(n, "ffn_down")), ops.Tensor{}
-}
-
-// gate is the matrix whose activated products decide which neurons are active.
-func (r *recorder) gate() string {
-	if r.Config.Gated() {
-		return "ffn_gate"
+	if !zeroes(c.Activation) {
+		h := ops.Activate(r.linear(x, block(n, first)), c.Activation)
+		if c.Gated() {
+			h = ops.Mul(h, r.linear(x, block(n, "ffn_up")))
+		}
+		return r.linear(h, block(n, "ffn_down"))
 	}
-	return "ffn_up"
+	w := ops.FFNWeights{Gate: r.use(block(n, first+".weight")), GateBias: r.use(block(n, first+".bias")),
+		Down: r.use(block(n, "ffn_down_t.weight")), DownBias: r.use(block(n, "ffn_down.bias"))}
+	if c.Gated() {
+		w.Up, w.UpBias = r.use(block(n, "ffn_up.weight")), r.use(block(n, "ffn_up.bias"))
+	}
+	o := ops.FFNOptions{Activation: c.Activation}
+	if r.options.Dense {
+		o.Limit = -1
+	}
+	f := ops.SparseFFN(x, w, o)
+	r.p.counts, r.p.reads = append(r.p.counts, f.Count), append(r.p.reads, f.Read)
+	return f.Y
 }

@@ -11,8 +11,8 @@ import (
 
 // Options choose how a model runs.
 type Options struct {
-	// Dense computes every neuron of the feed-forward layers, active or not, with the same operations as for activations
-	// that are never zero. It is for comparison: the results are the same.
+	// Dense reads every neuron of the feed-forward layers, active or not. It is for comparison: the results are the same,
+	// to the bit.
 	Dense bool
 }
 
@@ -34,8 +34,8 @@ type Model struct {
 }
 
 // Load makes a checkpoint ready to run. Matrices stay where they are mapped; vectors are copied as float32, and the
-// down matrices of sparse layers are stored transposed once, unless the file has them so. The checkpoint belongs to the
-// model from then on, also if loading fails.
+// down matrices are stored once more if the file has them the other way round than they are read: a row per neuron where
+// neurons may be inactive. The checkpoint belongs to the model from then on, also if loading fails.
 func Load(rt *runtime.Runtime, c *Checkpoint, o Options) (*Model, error) {
 	m := &Model{Config: c.Config, rt: rt, checkpoint: c, options: o, weights: map[string]*ops.Var{},
 		caches: map[cacheShape]*cache{}, sessions: map[*Session]struct{}{}}
@@ -80,41 +80,39 @@ func (m *Model) Close() error {
 func (m *Model) load() error {
 	p := newPlacement(m.checkpoint)
 	for _, w := range m.Config.wants() {
-		v, err := p.place(w)
+		role, v, err := p.place(w)
 		if err != nil {
 			return err
 		}
-		if v != nil {
-			m.weights[w.role] = v
-		}
+		m.weights[role] = v
 	}
 	memories, err := p.bind(m.rt)
 	m.memories = append(m.memories, memories...)
 	if err != nil {
 		return err
 	}
-	return m.transposeDown(p)
+	return m.turnDown()
 }
 
-// transposeDown gives every sparse layer its down matrix with a row per neuron, so that only active rows are read.
-// Quantised matrices become f16 in this: quantising again along the other axis would round a second time.
-func (m *Model) transposeDown(p *placement) error {
-	if !m.sparse() {
-		return nil
-	}
+// turnDown gives every layer its down matrix in the way it is read: with a row per neuron where neurons may be inactive,
+// so that only active rows are read. Quantised matrices become f16 in this: quantising again along the other axis would
+// round a second time.
+func (m *Model) turnDown() error {
 	segment, g := ops.NewSegment("transposed"), ops.NewGraph()
 	for n := range m.Config.Layers {
-		role := block(n, "ffn_down_t.weight")
-		if v := p.transposed[n]; v != nil {
-			m.weights[role] = v
+		role, other := block(n, "ffn_down.weight"), block(n, "ffn_down_t.weight")
+		if zeroes(m.Config.Activation) {
+			role, other = other, role
+		}
+		if m.weights[role] != nil {
 			continue
 		}
-		down := m.weights[block(n, "ffn_down.weight")]
-		t, x := down.DType, g.Use(down)
+		from := m.weights[other]
+		t, x := from.DType, g.Use(from)
 		if t.Block() > 1 {
 			t, x = ops.F16, ops.Cast(x, ops.F32)
 		}
-		m.weights[role] = segment.Add(role, t, down.Dims[1], down.Dims[0])
+		m.weights[role] = segment.Add(role, t, from.Dims[1], from.Dims[0])
 		ops.Assign(g.Use(m.weights[role]), ops.Transpose(x))
 	}
 	if segment.Bytes() == 0 {
@@ -140,18 +138,4 @@ func (m *Model) transposeDown(p *placement) error {
 		return err
 	}
 	return binding.RunUncancelled()
-}
-
-// sparse reports whether feed-forward layers skip inactive neurons.
-func (m *Model) sparse() bool {
-	return !m.options.Dense && zeroes(m.Config.Activation) && !(m.Config.Gated() && m.Config.FFNBias)
-}
-
-// zeroes reports whether an activation is exactly zero for many inputs.
-func zeroes(a ops.Activation) bool {
-	switch a.Kind {
-	case ops.ActReLU, ops.ActFATReLU, ops.ActShiftedReLU, ops.ActReLUSquared:
-		return true
-	}
-	return false
 }

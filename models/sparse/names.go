@@ -18,6 +18,12 @@ type want struct {
 // matrix reports whether the tensor is one of the large ones, which stay in the file's type.
 func (w want) matrix() bool { return len(w.shape) == 2 }
 
+// part is a tensor's name without its layer and its ending.
+func (w want) part() string {
+	name := strings.TrimSuffix(strings.TrimSuffix(w.role, ".weight"), ".bias")
+	return name[strings.LastIndexByte(name, '.')+1:]
+}
+
 // block is the name of a layer's tensor.
 func block(layer int, name string) string { return fmt.Sprintf("blk.%d.%s", layer, name) }
 
@@ -84,30 +90,29 @@ func (c *Config) huggingName(role string) string {
 	return names[name] + suffix
 }
 
-// find is the tensor of a role. A down matrix may also be stored transposed, under a name of its own.
-func (c *Checkpoint) find(w want) (stored, error) {
+// transposedName is the name of a down matrix that is stored with a row per neuron, as PowerInfer and Convert do.
+func transposedName(role string) string {
+	return strings.Replace(role, ".ffn_down.", ".ffn_down_t.", 1)
+}
+
+// find is the tensor that is wanted, or, of a down matrix, its transpose.
+func (c *Checkpoint) find(w want) (t stored, transposed bool, err error) {
 	names := []string{w.role}
 	if c.GGUF == nil {
 		name := c.Config.huggingName(w.role)
 		names = []string{name, strings.TrimPrefix(name, "model.")} // saved without the head
 	}
 	for _, name := range names {
-		t, ok := c.tensors[name]
-		if !ok {
-			continue
+		if t, ok := c.tensors[name]; ok {
+			return t, false, t.check(w)
 		}
-		return t, t.check(w)
 	}
-	return stored{}, fmt.Errorf("no tensor %q", names[0])
-}
-
-// transposedDown is a layer's down matrix as PowerInfer and `credence lm convert` store it: a row per neuron.
-func (c *Checkpoint) transposedDown(layer int) (stored, bool, error) {
-	t, ok := c.tensors[block(layer, "ffn_down_t.weight")]
-	if !ok {
-		return t, false, nil
+	if name := transposedName(w.role); name != w.role && w.matrix() {
+		if t, ok := c.tensors[name]; ok {
+			return t, true, t.check(want{name, []int64{w.shape[1], w.shape[0]}})
+		}
 	}
-	return t, true, t.check(want{t.name, []int64{int64(c.Config.Intermediate), int64(c.Config.Hidden)}})
+	return stored{}, false, fmt.Errorf("no tensor %q", names[0])
 }
 
 func (t *stored) check(w want) error {
@@ -131,19 +136,7 @@ func (t *stored) check(w want) error {
 // checkTensors proves that everything is there.
 func (c *Checkpoint) checkTensors() error {
 	for _, w := range c.Config.wants() {
-		if strings.HasSuffix(w.role, ".ffn_down.weight") {
-			var layer int
-			if _, err := fmt.Sscanf(w.role, "blk.%d.", &layer); err != nil {
-				return err
-			}
-			if _, ok, err := c.transposedDown(layer); ok {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		if _, err := c.find(w); err != nil {
+		if _, _, err := c.find(w); err != nil {
 			return err
 		}
 	}

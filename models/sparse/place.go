@@ -2,7 +2,6 @@ package sparse
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/credence-ml/credence/ops"
 	"github.com/credence-ml/credence/runtime"
@@ -10,47 +9,36 @@ import (
 
 // placement decides where each tensor lies for the device: a segment per mapped file, and one for what is copied.
 type placement struct {
-	c          *Checkpoint
-	files      []*ops.Segment
-	copied     *ops.Segment
-	copies     map[*ops.Var]stored
-	transposed map[int]*ops.Var // down matrices that the file has transposed, by layer
+	c      *Checkpoint
+	files  []*ops.Segment
+	copied *ops.Segment
+	copies map[*ops.Var]stored
 }
 
 func newPlacement(c *Checkpoint) *placement {
-	p := &placement{c: c, copied: ops.NewSegment("copied"), copies: map[*ops.Var]stored{}, transposed: map[int]*ops.Var{}}
+	p := &placement{c: c, copied: ops.NewSegment("copied"), copies: map[*ops.Var]stored{}}
 	for i := range c.parts {
 		p.files = append(p.files, ops.NewSegment(fmt.Sprintf("file %d", i)))
 	}
 	return p
 }
 
-// place gives a tensor its variable; nil for a down matrix that the file has transposed.
-func (p *placement) place(w want) (*ops.Var, error) {
-	if strings.HasSuffix(w.role, ".ffn_down.weight") {
-		var layer int
-		if _, err := fmt.Sscanf(w.role, "blk.%d.", &layer); err != nil {
-			return nil, err
-		}
-		t, ok, err := p.c.transposedDown(layer)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			p.transposed[layer], err = p.matrix(t)
-			return nil, err
-		}
-	}
-	t, err := p.c.find(w)
+// place gives a tensor its variable, and the name that it has in the model.
+func (p *placement) place(w want) (string, *ops.Var, error) {
+	t, transposed, err := p.c.find(w)
 	if err != nil {
-		return nil, err
+		return "", nil, err
+	}
+	if transposed {
+		w.role = transposedName(w.role)
 	}
 	if w.matrix() {
-		return p.matrix(t)
+		v, err := p.matrix(t)
+		return w.role, v, err
 	}
 	v := p.copied.Add(t.name, ops.F32, t.shape...)
 	p.copies[v] = t
-	return v, nil
+	return w.role, v, nil
 }
 
 // matrix leaves a tensor where it is mapped, if it is mapped and lies as kernels read: at a multiple of its elements.

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-var references = []string{"llama", "llama3", "minicpm", "opt", "bf16"}
+var references = []string{"llama", "llama3", "minicpm", "opt", "bf16", "text"}
 
 // The logits are those that Hugging Face transformers computes (testdata/reference.py).
 func TestLogitsOfReference(t *testing.T) {

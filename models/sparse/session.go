@@ -41,7 +41,7 @@ type Session struct {
 	length   int
 	ids      [chunk]int32
 	rows     [chunk]int32
-	active   []int32
+	counts   [chunk]int32
 	activity Activity
 }
 
@@ -256,17 +256,27 @@ func (s *Session) step(ctx context.Context, b *bound, tokens []int) error {
 		return err
 	}
 	s.length += n
-	if !b.active.Valid() {
-		return nil
+	return s.count(b, n)
+}
+
+// count adds up what the layers' by-products say of n tokens.
+func (s *Session) count(b *bound, n int) error {
+	for layer, t := range b.counts {
+		if err := b.ReadInt32(t, s.counts[:n]); err != nil {
+			return err
+		}
+		s.activity.add(layer, s.counts[:n])
 	}
-	layers := s.m.Config.Layers
-	if len(s.active) < layers*n {
-		s.active = make([]int32, layers*chunk)
+	for layer, t := range b.reads {
+		if err := b.ReadInt32(t, s.counts[:2]); err != nil {
+			return err
+		}
+		s.activity.addRead(layer, s.counts[:2])
 	}
-	if err := b.ReadInt32(b.active, s.active[:layers*n]); err != nil {
-		return err
+	if len(b.counts) > 0 {
+		s.activity.Tokens += int64(n)
+		s.activity.Submissions++
 	}
-	s.activity.add(s.active[:layers*n], n)
 	return nil
 }
 

@@ -128,5 +128,16 @@ path = save("bf16", model, {})
 logits(LlamaForCausalLM.from_pretrained(path, dtype=torch.bfloat16, attn_implementation="eager"), path, "logits_bf16.npy")
 logits(LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager"), path)
 
+# a model with a tokenizer, for what needs text
+with open(os.path.join(HERE, "..", "tokenizer", "testdata", "llama3.json")) as f:
+    tokenizer = f.read()
+model = LlamaForCausalLM(llama(hidden_act="relu", hidden_size=32, num_hidden_layers=2, vocab_size=481, tie_word_embeddings=True, bos_token_id=0,
+                               eos_token_id=1, max_position_embeddings=128)).to(torch.bfloat16)
+randomise(model)
+path = save("text", model, {})
+logits(LlamaForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager"), path)
+with open(os.path.join(path, "tokenizer.json"), "w") as f:
+    f.write(tokenizer)
+
 with open(os.path.join(HERE, "tokens.json"), "w") as f:
     json.dump(TOKENS, f)

@@ -26,6 +26,9 @@ const (
 	qwen2Pattern  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
+// modelNone is how a file says that it has no vocabulary.
+const modelNone = "no_vocab"
+
 // wordPatterns are the words that byte-level vocabularies do not merge across, by the name that files give them.
 var wordPatterns = map[string]string{"gpt-2": gpt2, "llama-bpe": llama3Pattern, "llama3": llama3Pattern, "llama-v3": llama3Pattern, "qwen2": qwen2Pattern}
 
@@ -42,10 +45,10 @@ func FromGGUF(f *gguf.File) (Tokenizer, error) {
 		}
 		return t, nil
 	}
-	if !f.Has(keyModel) {
+	model, err := f.String(keyModel)
+	if errors.Is(err, gguf.ErrNoKey) || model == modelNone {
 		return nil, errors.New("no tokenizer: the file has no vocabulary")
 	}
-	model, err := f.String(keyModel)
 	if err != nil {
 		return nil, err
 	}
@@ -153,10 +156,10 @@ func (v *vocabulary) byteLevel(f *gguf.File) (Tokenizer, error) {
 	return t, t.addByteLevel(false, false)
 }
 
-// GGUFKeys are the keys that put the tokenizer of a directory into a GGUF file; none if the directory has no tokenizer.
+// GGUFKeys are the keys that put the tokenizer of a directory into a GGUF file, or say that there is none.
 func GGUFKeys(dir string) ([]gguf.Key, error) {
 	if _, err := OpenDirectory(dir); errors.Is(err, ErrNone) {
-		return nil, nil
+		return []gguf.Key{{Name: keyModel, Value: modelNone}}, nil
 	} else if err != nil {
 		return nil, err
 	}

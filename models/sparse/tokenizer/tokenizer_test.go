@@ -117,7 +117,7 @@ func TestRefusals(t *testing.T) {
 		`Split with behavior "Removed"`:          func(m map[string]any) { m["pre_tokenizer"] = map[string]any{"type": "Split", "behavior": "Removed"} },
 		"cannot unmarshal string":                func(m map[string]any) { m["added_tokens"] = "all" },
 		`special token "<s>" is number 999999 of`: func(m map[string]any) {
-			m["post_processor"] = json.RawMessage(strings.ReplaceAll(`{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[999999]}}}`, "\n", ""))
+			m["post_processor"] = json.RawMessage(`{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[999999]}}}`)
 		},
 	} {
 		_, err := ParseJSON(good(change))
@@ -151,7 +151,13 @@ func TestGGUFKeys(t *testing.T) {
 	}
 	keys, err := GGUFKeys(t.TempDir())
 	assert.NoError(t, err)
-	assert.Empty(t, keys)
+	path := filepath.Join(t.TempDir(), "v.gguf")
+	require.NoError(t, gguf.Write(path, keys, nil))
+	f, err := gguf.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = FromGGUF(f)
+	assert.ErrorContains(t, err, "no tokenizer")
 }
 
 // Whatever bytes come, readers return, and what they accept takes any text.
