@@ -11,6 +11,6 @@ func newSDM(s *settings) *cobra.Command {
 			"the nearest training examples as the reason. Data are bundles (NAME.sdmdataset) or JSON Lines (NAME.jsonl), models are\n" +
 			"directories NAME.sdmkitmodel; both are forms that other SDM software reads and writes.",
 	})
-	c.AddCommand(newSDMConvert(), newSDMInspect(), newSDMValidate())
+	c.AddCommand(newSDMTrain(s), newSDMScore(s), newSDMEvaluate(s), newSDMRecalibrate(s), newSDMSupport(s), newSDMConvert(), newSDMInspect(), newSDMValidate())
 	return c
 }

@@ -12,10 +12,10 @@ type Evaluation struct {
 	ModelID string `json:"modelID"`
 	Rows    int    `json:"rows"` // with a class
 
-	Accuracy     float64 `json:"accuracy"` // without rejection
-	ByTrueClass  []Cell  `json:"byTrueClass"`
-	ByPrediction []Cell  `json:"byPrediction"`
-	AURC         float64 `json:"aurc"` // with the output of the predicted class as confidence
+	Accuracy     *float64 `json:"accuracy"` // without rejection; null where no row has a class
+	ByTrueClass  []Cell   `json:"byTrueClass"`
+	ByPrediction []Cell   `json:"byPrediction"`
+	AURC         *float64 `json:"aurc"` // with the output of the predicted class as confidence
 
 	Centroid RuleEvaluation `json:"centroid"`
 	Lower    RuleEvaluation `json:"lower"`
@@ -120,16 +120,19 @@ func (m *Model) Evaluate(scores []Score) (*Evaluation, error) {
 			labels = append(labels, int32(s.Label))
 		}
 	}
-	if len(labelled) == 0 {
-		return nil, errors.New("sdm: no row has a class; there is nothing to evaluate")
+	if len(scores) == 0 {
+		return nil, errors.New("sdm: no rows to evaluate")
 	}
 	whole.finish()
-	e.Rows, e.Accuracy, e.ByTrueClass, e.ByPrediction = len(labelled), *whole.all[0].Accuracy, whole.class, whole.prediction
-	k, err := metrics.NewClassification(probabilities, c.Classes, labels)
-	if err != nil {
-		return nil, err
+	e.Rows, e.Accuracy, e.ByTrueClass, e.ByPrediction = len(labelled), whole.all[0].Accuracy, whole.class, whole.prediction
+	if len(labelled) > 0 {
+		k, err := metrics.NewClassification(probabilities, c.Classes, labels)
+		if err != nil {
+			return nil, err
+		}
+		aurc := k.AURC()
+		e.AURC = &aurc
 	}
-	e.AURC = k.AURC()
 	regions := m.Regions()
 	e.Centroid = evaluateRule(regions, c, labelled, Centroid)
 	e.Lower = evaluateRule(regions, c, labelled, Lower)
@@ -151,7 +154,7 @@ func evaluateRule(regions []Region, c *Config, scores []*Score, rule Rule) RuleE
 		}
 		in.finish()
 		a.Count, a.Accuracy, a.ByTrueClass, a.ByPrediction = in.all[0].Count, in.all[0].Accuracy, in.class, in.prediction
-		a.Share = float64(a.Count) / float64(len(scores))
+		a.Share = share(a.Count, len(scores))
 		r.Alphas = append(r.Alphas, a)
 	}
 	for _, s := range scores {
@@ -159,9 +162,12 @@ func evaluateRule(regions []Region, c *Config, scores []*Score, rule Rule) RuleE
 			r.Rejected.Count++
 		}
 	}
-	r.Rejected.Proportion = float64(r.Rejected.Count) / float64(len(scores))
+	r.Rejected.Proportion = share(r.Rejected.Count, len(scores))
 	return r
 }
+
+// share is n of all, 0 of none.
+func share(n, all int) float64 { return float64(n) / float64(max(all, 1)) }
 
 func exclude(regions []Region, scores []*Score) Excluded {
 	e := Excluded{len(scores), []int{}, []int{}}

@@ -122,8 +122,11 @@ func TestEvaluate(t *testing.T) {
 	}
 	_, err = json.Marshal(e)
 	require.NoError(t, err)
-	_, err = m.Evaluate(scores[:2])
-	assert.ErrorContains(t, err, "nothing to evaluate")
+	foreign, err := m.Evaluate(scores[:2]) // no row has a class
+	require.NoError(t, err)
+	assert.Nil(t, foreign.Accuracy)
+	_, err = m.Evaluate(nil)
+	assert.ErrorContains(t, err, "no rows")
 	scores[40].Label = 3
 	_, err = m.Evaluate(scores)
 	assert.ErrorContains(t, err, "label 3")
