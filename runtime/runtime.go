@@ -73,7 +73,10 @@ func (rt *Runtime) Close() {
 		return
 	}
 	rt.closing = true
+	rt.mu.Unlock()
+	rt.calls.Wait() // what they make is owned by now, and nothing is added any more
 	var sessions, others []closer
+	rt.mu.Lock()
 	for c := range rt.owned {
 		if s, ok := c.(*Session); ok {
 			sessions = append(sessions, s)
@@ -82,7 +85,6 @@ func (rt *Runtime) Close() {
 		}
 	}
 	rt.mu.Unlock()
-	rt.calls.Wait()
 	for _, c := range append(sessions, others...) {
 		c.Close()
 	}

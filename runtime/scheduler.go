@@ -1,12 +1,17 @@
 package runtime
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // A Scheduler shares a bounded number of sessions among any number of goroutines.
 type Scheduler struct {
 	rt   *Runtime
 	free chan *Session
 	n    int
+
+	closing sync.Mutex // two closers must not share the sessions between them and wait for the rest
 }
 
 // NewScheduler opens n sessions (n <= 0: one per two threads of the budget, at least one).
@@ -56,6 +61,8 @@ func (s *Scheduler) Do(ctx context.Context, f func(ctx context.Context, session 
 
 // Close waits for the sessions in use and closes all. Do returns ErrClosed from then on.
 func (s *Scheduler) Close() {
+	s.closing.Lock()
+	defer s.closing.Unlock()
 	for range s.n {
 		if session := <-s.free; session != nil {
 			session.Close()

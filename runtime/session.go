@@ -56,6 +56,7 @@ func (s *Session) Close() {
 	for _, b := range s.bound {
 		b.releaseAll()
 	}
+	s.bound = nil // a binding closed later must not let go a second time
 	if s.arena != nil {
 		s.rt.release(s.arena)
 	}
