@@ -94,10 +94,10 @@ func TestBadValuesListTheLegalOnes(t *testing.T) {
 	for pair, want := range map[string]string{
 		"CREDENCE_DEVICE=bogus": `CREDENCE_DEVICE=bogus (environment): no backend is called "bogus"; want auto, go, cpu, cuda, ` +
 			`cuda:N, cuda:GPU-uuid-prefix, or several of these (without auto) separated by commas, tried in order`,
-		"CREDENCE_THREADS=0":           "CREDENCE_THREADS=0 (environment): want an integer >= 1",
-		"CREDENCE_THREADS=-3":          "CREDENCE_THREADS=-3 (environment): want an integer >= 1",
-		"CREDENCE_THREADS=two":         "CREDENCE_THREADS=two (environment): want an integer >= 1",
-		"CREDENCE_THREADS=5000":        "CREDENCE_THREADS=5000 (environment): at most 4096; want an integer >= 1",
+		"CREDENCE_THREADS=0":           "CREDENCE_THREADS=0 (environment): want an integer from 1 to 1024",
+		"CREDENCE_THREADS=-3":          "CREDENCE_THREADS=-3 (environment): want an integer from 1 to 1024",
+		"CREDENCE_THREADS=two":         "CREDENCE_THREADS=two (environment): want an integer from 1 to 1024",
+		"CREDENCE_THREADS=5000":        "CREDENCE_THREADS=5000 (environment): want an integer from 1 to 1024",
 		"CREDENCE_CPU_ISA=sse2":        "CREDENCE_CPU_ISA=sse2 (environment): want auto, generic, avx2, avx512",
 		"CREDENCE_MATH=fast":           "CREDENCE_MATH=fast (environment): want strict, tf32",
 		"CREDENCE_VALIDATE=yes":        "CREDENCE_VALIDATE=yes (environment): want off, go",
@@ -114,7 +114,7 @@ func TestBadValuesListTheLegalOnes(t *testing.T) {
 	_, err := newConfig([]string{"CREDENCE_THREADS=0"}, WithThreads(2))
 	assert.NoError(t, err, "a value that is not used does no harm")
 	_, err = newConfig(nil, WithThreads(0), WithMemoryLimit(-1))
-	assert.EqualError(t, err, "configuration: invalid argument: CREDENCE_THREADS=0 (option): want an integer >= 1; "+
+	assert.EqualError(t, err, "configuration: invalid argument: CREDENCE_THREADS=0 (option): want an integer from 1 to 1024; "+
 		"CREDENCE_MEMORY_LIMIT=-1 (option): want none, or a size such as 512MiB, 8G or 1000000", "all of them at once")
 }
 

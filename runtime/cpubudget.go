@@ -17,7 +17,7 @@ func cpuBudget() int {
 	if quota := cgroupQuota(os.DirFS("/")); quota > 0 {
 		n = min(n, int(math.Ceil(quota)))
 	}
-	return max(n, 1)
+	return min(max(n, 1), maxThreads)
 }
 
 // cgroupQuota is the CPU time per time that the process's cgroup and those above it grant, or 0 where none limits it

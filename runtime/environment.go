@@ -34,7 +34,7 @@ var variables = []Variable{
 		Doc:   "Where native backends and credence-probe are looked for first.",
 		parse: parseBackendDirs,
 	}, {
-		Name: "CREDENCE_THREADS", Default: "", Values: "an integer >= 1",
+		Name: "CREDENCE_THREADS", Default: "", Values: "an integer from 1 to 1024",
 		Doc: "CPU threads for all sessions together. Default: the CPUs that the affinity mask and the cgroup's quota " +
 			"leave to this process.",
 		parse: parseThreads,
@@ -100,8 +100,8 @@ func parseBackendDirs(c *Config, v string) error {
 	return nil
 }
 
-// maxThreads is far above any machine: more is a mistake.
-const maxThreads = 4096
+// maxThreads is what the CPU backend takes.
+const maxThreads = 1024
 
 func parseThreads(c *Config, v string) error {
 	if v == "" {
@@ -109,11 +109,8 @@ func parseThreads(c *Config, v string) error {
 		return nil
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 {
+	if err != nil || n < 1 || n > maxThreads {
 		return errNotOneOf
-	}
-	if n > maxThreads {
-		return fmt.Errorf("at most %d", maxThreads)
 	}
 	c.Threads = n
 	return nil

@@ -49,7 +49,7 @@ func TestMistakes(t *testing.T) {
 		{"devices now", `credence devices takes no arguments, "now" was given`},
 		{"devices --jsn", "unknown flag: --jsn (see credence devices --help)"},
 		{"env --threads", "flag needs an argument: --threads (see credence env --help)"},
-		{"env --threads 0", "CREDENCE_THREADS=0 (option): want an integer >= 1"},
+		{"env --threads 0", "CREDENCE_THREADS=0 (option): want an integer from 1 to 1024"},
 		{"devices --device bogus", `no backend is called "bogus"; want auto, go, cpu, cuda`},
 		{"bench ops --device go --filter (", "--filter: error parsing regexp: missing closing )"},
 		{"bench ops --device go --filter nothing/at_all", `no case's name matches "nothing/at_all"`},
@@ -101,7 +101,7 @@ func TestEnv(t *testing.T) {
 
 	t.Setenv("CREDENCE_THREADS", "none")
 	_, stderr, status = credence(t, "env")
-	oneLine(t, stderr, status, "CREDENCE_THREADS=none (environment): want an integer >= 1")
+	oneLine(t, stderr, status, "CREDENCE_THREADS=none (environment): want an integer from 1 to 1024")
 }
 
 // Without a GPU the table comes first, so that the user sees what there is, and then the reason.
