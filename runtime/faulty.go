@@ -14,8 +14,6 @@ type Faults struct {
 	FailAlloc int64
 	// FailSubmit makes the n-th submission fail with ErrDeviceLost, and all that follow.
 	FailSubmit int64
-	// CancelAt cancels each submission before its n-th operation (1 is the first).
-	CancelAt int
 
 	allocs, submits atomic.Int64
 }
@@ -52,21 +50,18 @@ func (d *faultyDevice) alloc(bytes int64) (buffer, error) {
 	return d.device.alloc(bytes)
 }
 
+func (d *faultyDevice) wrap(data []byte) (buffer, error) {
+	if err := d.failed(); err != nil {
+		return nil, err
+	}
+	return d.device.wrap(data)
+}
+
 func (d *faultyDevice) openPlan(p *ops.Program) (devicePlan, error) {
 	if err := d.failed(); err != nil {
 		return nil, err
 	}
-	if d.f.CancelAt == 0 {
-		return d.device.openPlan(p)
-	}
-	// cut into the part before the operation at which the submission is to be cancelled, and nothing after it
-	head := *p
-	head.Ops = p.Ops[:min(len(p.Ops), d.f.CancelAt-1)]
-	plan, err := d.device.openPlan(&head)
-	if err != nil {
-		return nil, err
-	}
-	return &cutPlan{devicePlan: plan, whole: len(head.Ops) == len(p.Ops)}, nil
+	return d.device.openPlan(p)
 }
 
 func (d *faultyDevice) openStream() (stream, error) {
@@ -75,12 +70,6 @@ func (d *faultyDevice) openStream() (stream, error) {
 	}
 	s, err := d.device.openStream()
 	return &faultyStream{s, d.f}, err
-}
-
-// cutPlan is the head of a plan whose submissions are cancelled at its end.
-type cutPlan struct {
-	devicePlan
-	whole bool
 }
 
 type faultyStream struct {
@@ -93,12 +82,5 @@ func (s *faultyStream) run(p devicePlan, tag uint64, slots []slot, ints []int64,
 	if s.f.FailSubmit > 0 && n >= s.f.FailSubmit {
 		return newError("run", ErrDeviceLost, fmt.Sprintf("injected at submission %d", n))
 	}
-	cut, ok := p.(*cutPlan)
-	if !ok {
-		return s.stream.run(p, tag, slots, ints, floats)
-	}
-	if err := s.stream.run(cut.devicePlan, tag, slots, ints, floats); err != nil || cut.whole {
-		return err
-	}
-	return newError("run", ErrCancelled, "injected")
+	return s.stream.run(p, tag, slots, ints, floats)
 }

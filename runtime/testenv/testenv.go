@@ -23,6 +23,9 @@ func Root() string {
 // BackendDir is where the build leaves the backends: <module>/build/lib.
 func BackendDir() string { return filepath.Join(Root(), "build", "lib") }
 
+// FaultyDir is where the build leaves a CPU backend whose set_option takes fault.*: <module>/build/faulty.
+func FaultyDir() string { return filepath.Join(Root(), "build", "faulty") }
+
 // NeedBackend skips a test if the backend, for example "cpu", was not built. Where CREDENCE_TEST_REQUIRE_NATIVE is set,
 // as in CI, it fails the test instead, so that none is skipped by accident.
 func NeedBackend(t testing.TB, name string) {
