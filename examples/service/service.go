@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log"
 	"net/http"
-	"sync"
 
 	"github.com/credence-ml/credence/models/mlp"
 	"github.com/credence-ml/credence/runtime"
@@ -21,8 +20,7 @@ const (
 // A service answers requests with a model on a runtime.
 type service struct {
 	rt    *runtime.Runtime
-	mu    sync.Mutex // a model runs one prediction at a time
-	model *mlp.Model
+	model *mlp.Model // requests take turns in it
 }
 
 // newService trains the model.
@@ -73,9 +71,7 @@ func (s *service) predict(w http.ResponseWriter, r *http.Request) {
 		features = append(features, p[:]...)
 	}
 	flat := make([]float32, classes*len(request.Points))
-	s.mu.Lock()
 	err := s.model.PredictInto(r.Context(), flat, features)
-	s.mu.Unlock()
 	switch {
 	case r.Context().Err() != nil:
 		return // nobody listens

@@ -38,9 +38,11 @@ func (c *Config) check() error {
 	return nil
 }
 
-// A Model is a network with its parameters on a device. It is not for concurrent use.
+// A Model is a network with its parameters on a device. Any number of goroutines may use it; they take turns, batch by
+// batch.
 type Model struct {
 	Config  Config
+	turn    chan struct{} // holds one token while a batch is under way
 	rt      *runtime.Runtime
 	session *runtime.Session
 	weights []*ops.Var
@@ -58,7 +60,7 @@ func New(rt *runtime.Runtime, c Config) (*Model, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, rt: rt}
+	m := &Model{Config: c, rt: rt, turn: make(chan struct{}, 1)}
 	segment := ops.NewSegment("parameters")
 	widths := append(append([]int{c.Inputs}, c.Hidden...), c.Classes)
 	for i := range widths[1:] {
@@ -124,8 +126,10 @@ func (m *Model) initialise() error {
 	return nil
 }
 
-// Close frees the model.
+// Close waits for the batch under way and frees the model.
 func (m *Model) Close() {
+	m.turn <- struct{}{}
+	defer m.next()
 	if m.session != nil {
 		m.session.Close()
 	}
@@ -147,19 +151,39 @@ func (m *Model) PredictInto(ctx context.Context, probabilities, x []float32) err
 	}
 	for at := 0; at < rows; at += m.Config.MaxBatch {
 		n := min(m.Config.MaxBatch, rows-at)
-		m.binding.SetInt(m.batch, int64(n))
-		if err := m.binding.Write(m.input, x[at*in:(at+n)*in]); err != nil {
-			return err
-		}
-		if err := m.binding.Run(ctx); err != nil {
-			return err
-		}
-		if err := m.binding.Read(m.probability, probabilities[at*out:(at+n)*out]); err != nil {
+		if err := m.predictBatch(ctx, probabilities[at*out:(at+n)*out], x[at*in:(at+n)*in]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (m *Model) predictBatch(ctx context.Context, probabilities, x []float32) error {
+	if err := m.wait(ctx); err != nil {
+		return err
+	}
+	defer m.next()
+	m.binding.SetInt(m.batch, int64(len(x)/m.Config.Inputs))
+	if err := m.binding.Write(m.input, x); err != nil {
+		return err
+	}
+	if err := m.binding.Run(ctx); err != nil {
+		return err
+	}
+	return m.binding.Read(m.probability, probabilities)
+}
+
+// wait takes the caller's turn, unless ctx ends before.
+func (m *Model) wait(ctx context.Context) error {
+	select {
+	case m.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &runtime.Error{Op: "mlp", Kind: runtime.ErrCancelled, Detail: "while others used the model", Cause: ctx.Err()}
+	}
+}
+
+func (m *Model) next() { <-m.turn }
 
 // Accuracy is the share of rows whose most probable class is the label.
 func (m *Model) Accuracy(ctx context.Context, x []float32, labels []int32) (float64, error) {
@@ -222,7 +246,11 @@ func (m *Model) Train(ctx context.Context, x []float32, labels []int32, o TrainO
 				copy(bx[i*in:], x[row*in:(row+1)*in])
 				by[i] = labels[row]
 			}
+			if err := m.wait(ctx); err != nil {
+				return err
+			}
 			loss, err := t.step(ctx, bx[:n*in], by[:n], o.LearningRate)
+			m.next()
 			if err != nil {
 				return err
 			}

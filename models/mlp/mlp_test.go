@@ -8,7 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -253,6 +256,60 @@ func TestPredictionDoesNotDependOnTheBatch(t *testing.T) {
 		require.NoError(t, newModel(t, rt, c).PredictInto(context.Background(), got, x))
 		assert.Equal(t, want, got, "batch %d", batch)
 	}
+}
+
+// A thousand goroutines call one model while it is trained and at last closed: each gets the probabilities of its own
+// rows or an error that says why not.
+func TestAThousandGoroutines(t *testing.T) {
+	eachDevice(t, func(t *testing.T, device string) {
+		m := newModel(t, open(t, device), ringsConfig)
+		x, labels := rings(60, 1)
+		want := make([]float32, 120)
+		require.NoError(t, m.PredictInto(context.Background(), want, x))
+		var group sync.WaitGroup
+		var right atomic.Int64
+		for i := range 1000 {
+			group.Go(func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				if i%9 == 0 {
+					time.AfterFunc(time.Duration(i)*time.Microsecond, cancel)
+				}
+				first, rows := i%50, 1+i%10
+				p := make([]float32, 2*rows)
+				switch err := m.PredictInto(ctx, p, x[2*first:2*(first+rows)]); {
+				case err == nil:
+					right.Add(1)
+					assert.Equal(t, want[2*first:2*(first+rows)], p)
+				default:
+					assert.ErrorIs(t, err, runtime.ErrCancelled)
+				}
+			})
+		}
+		group.Wait()
+		assert.GreaterOrEqual(t, right.Load(), int64(800))
+
+		for range 1000 {
+			group.Go(func() {
+				p := make([]float32, 40)
+				switch err := m.PredictInto(context.Background(), p, x[:40]); {
+				case err == nil:
+					for k := 0; k < len(p); k += 2 {
+						assert.InDelta(t, 1, p[k]+p[k+1], 1e-6)
+					}
+				default:
+					assert.ErrorIs(t, err, runtime.ErrClosed)
+				}
+			})
+		}
+		group.Go(func() {
+			err := m.Train(context.Background(), x, labels, TrainOptions{Epochs: 1e6})
+			assert.ErrorIs(t, err, runtime.ErrClosed)
+		})
+		time.Sleep(20 * time.Millisecond)
+		m.Close()
+		group.Wait()
+	})
 }
 
 func TestUseAfterClose(t *testing.T) {
