@@ -420,13 +420,17 @@ static int32_t fill_task(void *arg, int64_t index, int32_t worker, credence_erro
 
 static int32_t run_fill(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   const cr_tensor *y = &call->out[0];
+  work w = {.to = y->data, .to_type = y->dtype, .size = (int64_t)cr_dtype_size(y->dtype)};
+  narrow(y->dtype, &call->f[0], w.pattern, w.size, 1);
+  if (call->dense >= 0 && call->dense < CR_SERIAL_ELEMENTS) {
+    fill_row(w.to, w.size, w.pattern, w.size, call->dense, false);
+    return CREDENCE_OK;
+  }
   cr_tensor y_sorted, again;
   order_axes(y, y, &y_sorted, &again);
-  work w = {.to = y->data, .to_type = y->dtype, .size = (int64_t)cr_dtype_size(y->dtype)};
   w.total = cr_nest_make(&w.nest, (const cr_tensor *const[]){&y_sorted}, 1);
   if (w.total == 0) return CREDENCE_OK;
   w.stream = w.total * w.size >= STREAM;
-  narrow(y->dtype, &call->f[0], w.pattern, w.size, 1);
   return in_chunks(&w, ctx, fill_task, err);
 }
 

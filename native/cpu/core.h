@@ -60,7 +60,7 @@ struct credence_plan {
   credence_device *device;
   uint64_t id; /* never reused: streams keep resolved submissions by it */
   uint32_t n_ops, n_tensors, n_i, n_f, n_slots, n_iargs, n_fargs;
-  uint32_t n_moving, n_i_args, n_f_args, n_recheck;
+  uint32_t n_moving, n_i_args, n_f_args, n_reshaped, n_recheck;
   size_t scratch; /* bytes a stream needs */
   cr_plan_op *ops;
   credence_tensor *tensors;
@@ -68,11 +68,19 @@ struct credence_plan {
   credence_scalar *f;
   int64_t *iarg_min, *iarg_max;
   cr_plan_slot *slots;
-  uint32_t *moving;  /* tensors with an argument */
-  uint32_t *i_args;  /* integer attributes with an argument */
-  uint32_t *f_args;  /* scalar attributes with an argument */
-  uint32_t *recheck; /* ops whose integer attributes depend on arguments: checked again when those change */
+  uint32_t *moving;   /* tensors with an argument */
+  uint32_t *i_args;   /* integer attributes with an argument */
+  uint32_t *f_args;   /* scalar attributes with an argument */
+  uint32_t *reshaped; /* ops with such tensors */
+  uint32_t *recheck;  /* ops whose integer attributes depend on arguments: checked again when those change */
 };
+
+/* An op ready to run. */
+typedef struct cr_step {
+  cr_run_fn run;
+  size_t scratch_shared, scratch_per_thread;
+  cr_call call;
+} cr_step;
 
 /* A plan as last submitted on a stream: memory and arguments resolved. */
 typedef struct cr_binding {
@@ -82,7 +90,7 @@ typedef struct cr_binding {
   char **base;
   int64_t *iargs;
   cr_tensor *tensors;
-  cr_call *calls;
+  cr_step *steps;
   int64_t *i;
   double *f;
 } cr_binding;

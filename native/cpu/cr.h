@@ -50,6 +50,7 @@ typedef struct cr_call {
   const int64_t *i;
   const double *f;
   uint32_t n_in, n_out, n_inout, n_i, n_f;
+  int64_t dense; /* elements, if all tensors have one shape and lie without gaps; else -1. Set for run, not for check */
 } cr_call;
 
 /* Scratch bytes an op asks for in check. */

@@ -293,16 +293,10 @@ static __attribute__((noinline)) int32_t ew_run_strided(const cr_call *call, con
 
 /* Computes out[0] = f(in[0], in[1]). Small dense operands cost little more than the arithmetic. */
 static inline int32_t ew_run(const cr_call *call, const cr_ctx *ctx, ew_row f, const float *p, credence_error *err) {
-  const cr_tensor *y = &call->out[0], *a = &call->in[0], *b = &call->in[call->n_in - 1];
-  int64_t n = 1;
-  for (int32_t k = y->ndim - 1; k >= 0; k--) {
-    int64_t step = 4 * n;
-    if (((y->stride[k] ^ step) | (a->stride[k] ^ step) | (b->stride[k] ^ step)) != 0 && y->dim[k] != 1)
-      return ew_run_strided(call, ctx, f, p, err);
-    n *= y->dim[k];
-  }
-  if (n >= CR_SERIAL_ELEMENTS) return ew_run_strided(call, ctx, f, p, err);
-  if (n > 0) f((float *)y->data, (const float *)a->data, (const float *)b->data, n, EW_A | EW_B, p);
+  const int64_t n = call->dense;
+  if (n < 0 || n >= CR_SERIAL_ELEMENTS) return ew_run_strided(call, ctx, f, p, err);
+  f((float *)call->out[0].data, (const float *)call->in[0].data, (const float *)call->in[call->n_in - 1].data, n,
+    EW_A | EW_B, p);
   return CREDENCE_OK;
 }
 

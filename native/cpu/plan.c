@@ -96,7 +96,8 @@ static credence_plan *plan_memory(credence_device *device, const credence_plan_d
               cr_size_add(&size, d->n_f, sizeof *d->f) && cr_size_add(&size, d->n_iargs, sizeof(int64_t)) &&
               cr_size_add(&size, d->n_iargs, sizeof(int64_t)) && cr_size_add(&size, d->n_slots, sizeof(cr_plan_slot)) &&
               cr_size_add(&size, d->n_tensors, sizeof(uint32_t)) && cr_size_add(&size, d->n_i, sizeof(uint32_t)) &&
-              cr_size_add(&size, d->n_f, sizeof(uint32_t)) && cr_size_add(&size, d->n_ops, sizeof(uint32_t));
+              cr_size_add(&size, d->n_f, sizeof(uint32_t)) && cr_size_add(&size, d->n_ops, sizeof(uint32_t)) &&
+              cr_size_add(&size, d->n_ops, sizeof(uint32_t));
   char *at = fits ? cr_alloc(device, size, "a plan", err) : NULL;
   if (at == NULL) {
     if (!fits) cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a plan: its size overflows");
@@ -113,6 +114,7 @@ static credence_plan *plan_memory(credence_device *device, const credence_plan_d
   p->moving = cr_take(&at, d->n_tensors, sizeof *p->moving);
   p->i_args = cr_take(&at, d->n_i, sizeof *p->i_args);
   p->f_args = cr_take(&at, d->n_f, sizeof *p->f_args);
+  p->reshaped = cr_take(&at, d->n_ops, sizeof *p->reshaped);
   p->recheck = cr_take(&at, d->n_ops, sizeof *p->recheck);
   return p;
 }
@@ -168,8 +170,11 @@ static int32_t add_op(credence_plan *p, const credence_device *device, const cre
   if (all > p->scratch) p->scratch = all;
   for (uint32_t a = 0; a < op->n_out + op->n_inout; a++)
     p->slots[d->tensors[op->first_tensor + op->n_in + a].slot].written = true;
-  bool recheck = false;
+  bool reshaped = false, recheck = false;
+  for (uint32_t a = 0; a < op->n_in + op->n_out + op->n_inout; a++)
+    reshaped = reshaped || has_argument(&d->tensors[op->first_tensor + a]);
   for (uint32_t a = 0; a < op->n_i; a++) recheck = recheck || d->i[op->first_i + a].arg >= 0;
+  if (reshaped) p->reshaped[p->n_reshaped++] = k;
   if (recheck) p->recheck[p->n_recheck++] = k;
   return CREDENCE_OK;
 }

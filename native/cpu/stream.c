@@ -64,7 +64,7 @@ static cr_binding *new_binding(credence_device *device, const credence_plan *p, 
   size_t size = 0;
   if (!cr_size_add(&size, 1, sizeof(cr_binding)) || !cr_size_add(&size, p->n_slots, sizeof(char *)) ||
       !cr_size_add(&size, p->n_iargs, sizeof(int64_t)) || !cr_size_add(&size, p->n_tensors, sizeof(cr_tensor)) ||
-      !cr_size_add(&size, p->n_ops, sizeof(cr_call)) || !cr_size_add(&size, p->n_i, sizeof(int64_t)) ||
+      !cr_size_add(&size, p->n_ops, sizeof(cr_step)) || !cr_size_add(&size, p->n_i, sizeof(int64_t)) ||
       !cr_size_add(&size, p->n_f, sizeof(double))) {
     cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a submission: its size overflows");
     return NULL;
@@ -75,23 +75,26 @@ static cr_binding *new_binding(credence_device *device, const credence_plan *p, 
   b->base = cr_take(&at, p->n_slots, sizeof *b->base);
   b->iargs = cr_take(&at, p->n_iargs, sizeof *b->iargs);
   b->tensors = cr_take(&at, p->n_tensors, sizeof *b->tensors);
-  b->calls = cr_take(&at, p->n_ops, sizeof *b->calls);
+  b->steps = cr_take(&at, p->n_ops, sizeof *b->steps);
   b->i = cr_take(&at, p->n_i, sizeof *b->i);
   b->f = cr_take(&at, p->n_f, sizeof *b->f);
   b->plan_id = p->id;
   for (uint32_t k = 0; k < p->n_ops; k++) {
     const cr_plan_op *op = &p->ops[k];
     const cr_tensor *t = b->tensors + op->first_tensor;
-    b->calls[k] = (cr_call){.in = t,
-                            .out = t + op->n_in,
-                            .inout = t + op->n_in + op->n_out,
-                            .i = b->i + op->first_i,
-                            .f = b->f + op->first_f,
-                            .n_in = op->n_in,
-                            .n_out = op->n_out,
-                            .n_inout = op->n_inout,
-                            .n_i = op->n_i,
-                            .n_f = op->n_f};
+    b->steps[k] = (cr_step){.run = op->row->run,
+                            .scratch_shared = op->scratch_shared,
+                            .scratch_per_thread = op->scratch_per_thread,
+                            .call = {.in = t,
+                                     .out = t + op->n_in,
+                                     .inout = t + op->n_in + op->n_out,
+                                     .i = b->i + op->first_i,
+                                     .f = b->f + op->first_f,
+                                     .n_in = op->n_in,
+                                     .n_out = op->n_out,
+                                     .n_inout = op->n_inout,
+                                     .n_i = op->n_i,
+                                     .n_f = op->n_f}};
   }
   for (uint32_t k = 0; k < p->n_i; k++) b->i[k] = p->i[k].value;
   for (uint32_t k = 0; k < p->n_f; k++) b->f[k] = p->f[k].value;
@@ -142,6 +145,24 @@ static int32_t bad_slot(const credence_plan *p, const credence_stream *s, const 
       (unsigned long long)slot->size, (unsigned long long)slot->offset, (unsigned long long)slot->buffer->bytes);
 }
 
+/* What cr_call.dense says of a call whose tensors are resolved. */
+static int64_t dense_elements(const cr_call *call) {
+  const cr_tensor *t = call->in; /* the others follow */
+  const uint32_t n = call->n_in + call->n_out + call->n_inout;
+  int64_t elements = 1;
+  if (n == 0) return -1;
+  for (uint32_t a = 0; a < n; a++) {
+    int64_t step = (int64_t)cr_dtype_size(t[a].dtype), size = step;
+    if (size == 0 || t[a].ndim != t[0].ndim) return -1;
+    for (int32_t k = t[a].ndim - 1; k >= 0; k--) {
+      if (t[a].dim[k] != t[0].dim[k] || (t[a].stride[k] != step && t[a].dim[k] != 1)) return -1;
+      step *= t[a].dim[k];
+    }
+    elements = step / size;
+  }
+  return elements;
+}
+
 /* Binds other memory: proves alignment and that no slot that is written shares memory with another, then resolves all.
  */
 static int32_t rebind(cr_binding *b, const credence_plan *p, const credence_slot *slots, const int64_t *iargs,
@@ -166,6 +187,7 @@ static int32_t rebind(cr_binding *b, const credence_plan *p, const credence_slot
     cr_resolve_shape(&p->tensors[k], iargs, &b->tensors[k]);
     b->tensors[k].data = b->base[p->tensors[k].slot] + cr_place(&p->tensors[k], iargs);
   }
+  for (uint32_t k = 0; k < p->n_ops; k++) b->steps[k].call.dense = dense_elements(&b->steps[k].call);
   return CREDENCE_OK;
 }
 
@@ -188,12 +210,16 @@ static int32_t apply_integers(const credence_device *device, cr_binding *b, cons
     out->data = b->base[t->slot] + cr_place(t, iargs);
     for (int32_t k = 0; k < t->ndim; k++) out->dim[k] = cr_value_at(t->dim[k], iargs);
   }
+  for (uint32_t n = 0; n < p->n_reshaped; n++) {
+    cr_call *call = &b->steps[p->reshaped[n]].call;
+    call->dense = dense_elements(call);
+  }
   for (uint32_t n = 0; n < p->n_i_args; n++) b->i[p->i_args[n]] = cr_value_at(p->i[p->i_args[n]], iargs);
   for (uint32_t n = 0; n < p->n_recheck; n++) {
     const uint32_t k = p->recheck[n];
     cr_scratch scratch = {0, 0};
     cr_clear(err);
-    int32_t status = p->ops[k].row->check(&b->calls[k], device->threads, &scratch, err);
+    int32_t status = p->ops[k].row->check(&b->steps[k].call, device->threads, &scratch, err);
     if (status != CREDENCE_OK) return cr_name_op(k, p->ops[k].row->opcode, status, err);
     if (scratch.shared > p->ops[k].scratch_shared || scratch.per_thread > p->ops[k].scratch_per_thread)
       return cr_name_op(k, p->ops[k].row->opcode,
@@ -248,19 +274,19 @@ static int32_t run(credence_stream *s, const cr_binding *b, const credence_plan 
   cr_ctx *ctx = &s->ctx;
   cr_clear(err);
   for (uint32_t k = 0; k < p->n_ops; k++) {
-    const cr_plan_op *op = &p->ops[k];
+    const cr_step *step = &b->steps[k];
 #ifdef CREDENCE_FAULTS
     int32_t injected = inject(s, ctx->tag, k, err);
     if (injected != CREDENCE_OK) return injected;
 #endif
     if (cr_cancelled(ctx)) {
       cr_fail(err, CREDENCE_CANCELLED, "cancelled");
-      return cr_name_op(k, op->row->opcode, CREDENCE_CANCELLED, err);
+      return cr_name_op(k, p->ops[k].row->opcode, CREDENCE_CANCELLED, err);
     }
-    ctx->scratch_shared = op->scratch_shared;
-    ctx->scratch_per_thread = op->scratch_per_thread;
-    int32_t status = op->row->run(&b->calls[k], ctx, err);
-    if (__builtin_expect(status != CREDENCE_OK, 0)) return cr_name_op(k, op->row->opcode, status, err);
+    ctx->scratch_shared = step->scratch_shared;
+    ctx->scratch_per_thread = step->scratch_per_thread;
+    int32_t status = step->run(&step->call, ctx, err);
+    if (__builtin_expect(status != CREDENCE_OK, 0)) return cr_name_op(k, p->ops[k].row->opcode, status, err);
   }
   return CREDENCE_OK;
 }

@@ -42,6 +42,7 @@ static bool measure(const credence_plan_desc *d, const credence_tensor *t, exten
   int64_t lo, hi, min, count = 1;
   *e = (extent){.strided = t->ndim, .element = (int64_t)cr_dtype_size(t->dtype)};
   for (int32_t k = 0; k < t->ndim; k++) {
+    if (t->stride[k] == INT64_MIN) return false; /* has no magnitude */
     if (!value_range(d, t->dim[k], &min, &e->dim[k]) || min < 0) return false;
     if (e->dim[k] == 0) e->empty = true;
     if (__builtin_mul_overflow(count, e->dim[k] == 0 ? 1 : e->dim[k], &count) || count > MAX_ELEMENTS) return false;

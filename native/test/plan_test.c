@@ -97,6 +97,8 @@ static void one_wrong_thing(void) {
   WITH(p.tensors[0].base = least, BAD);
   WITH(p.tensors[0].stride[0] = most - 3, BAD);
   WITH(p.tensors[0].stride[0] = least, BAD);
+  WITH((p.tensors[2].dim[0] = constant(1), p.tensors[2].stride[0] = least), BAD);
+  WITH((p.tensors[2].dim[0] = constant(1), p.tensors[2].stride[0] = least + 4), OK);
   WITH(p.tensors[0].stride[0] = 18, BAD);
   WITH(p.tensors[0].stride[0] = 20, BAD);
   WITH(p.tensors[0].stride[0] = -16, BAD);

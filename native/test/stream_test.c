@@ -219,6 +219,41 @@ static void attribute_arguments(void) {
   close_rig(&r);
 }
 
+/* What a call says of its dense elements, with `rows` rows at first and then, where these are an argument, with one. */
+static void dense_elements(void) {
+  rig r = open_rig(1);
+  enum { GAP = 12 * 4 }; /* a step of a row that is longer than the row */
+  static const struct {
+    int64_t rows, columns, x_row, x_column, y_row;
+    int32_t x_dtype;
+    int64_t dense, with_one_row;
+  } cases[] = {{5, 8, 32, 4, 32, CREDENCE_F32, 40, 8},  {5, 8, GAP, 4, 32, CREDENCE_F32, -1, 8},
+               {5, 8, 32, 4, GAP, CREDENCE_F32, -1, 8}, {5, 8, 4, 20, 32, CREDENCE_F32, -1, -1},
+               {5, 8, 0, 4, 32, CREDENCE_F32, -1, 8},   {1, 8, GAP, 4, 32, CREDENCE_F32, 8, 8},
+               {5, 1, 4, GAP, 4, CREDENCE_F32, 5, 1},   {1, 1, 0, 0, 0, CREDENCE_F32, 1, 1},
+               {5, 8, 64, 8, 32, CREDENCE_F64, 40, 8},  {5, 8, 32, 8, 32, CREDENCE_F64, -1, 8},
+               {5, 8, 8, 1, 32, CREDENCE_U8, 40, 8},    {5, 32, 34, 0, 128, CREDENCE_Q8_0, -1, -1}};
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    recipe p = {.n_slots = 1, .slot_bytes = {RIG_BYTES}, .n_iargs = 1, .iarg_min = {1}, .iarg_max = {5}};
+    start_op(&p, CREDENCE_OP_SIGN, 1, 1, 0);
+    credence_tensor *x = add_tensor(&p, 0, 0, cases[k].x_dtype, cases[k].rows, cases[k].columns, -1);
+    credence_tensor *y = add_tensor(&p, 0, 8192, CREDENCE_F32, cases[k].rows, cases[k].columns, -1);
+    x->stride[0] = cases[k].x_row;
+    x->stride[1] = cases[k].x_column;
+    y->stride[0] = cases[k].y_row;
+    if (cases[k].rows > 1) x->dim[0] = y->dim[0] = times_arg(1, 0);
+    credence_plan *plan = open_plan(&r, &p);
+    for (int round = 0; round < 2; round++) {
+      CHECK_STATUS(submit(&r, plan, (int64_t[]){5}, 1, NULL, 0), CREDENCE_OK, &err);
+      CHECK(r.memory[2048] == (float)cases[k].dense);
+      CHECK_STATUS(submit(&r, plan, (int64_t[]){1}, 1, NULL, 0), CREDENCE_OK, &err);
+      CHECK(r.memory[2048] == (float)cases[k].with_one_row);
+    }
+    b->plan_close(plan);
+  }
+  close_rig(&r);
+}
+
 typedef struct canceller {
   credence_stream *stream;
   uint64_t tag;
@@ -420,6 +455,7 @@ int main(void) {
   slots();
   guards_and_errors();
   attribute_arguments();
+  dense_elements();
   cancellation();
   faults();
   several_streams();

@@ -4,6 +4,7 @@
  *   abs    x -> y                     task k fails where x[k] < 0, saying k
  *   exp    x -> y; f: nanoseconds     one task per element, each lasting so long
  *   log    x -> y                     a cr_parallel inside every task of a cr_parallel
+ *   sign   x -> y                     y[0] = what the call says of its dense elements, whatever the shapes and types
  *   random_bits () -> y; i: seed, stream, row0   y[0..2] = the attributes; row0 up to 1000 */
 #include <stdio.h>
 #include <string.h>
@@ -140,6 +141,17 @@ static int32_t run_bits(const cr_call *call, const cr_ctx *ctx, credence_error *
   return CREDENCE_OK;
 }
 
+static int32_t check_sign(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads, (void)scratch;
+  return cr_expect(call, "sign", 1, 1, 1, 0, 0, 0, err);
+}
+
+static int32_t run_sign(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  (void)ctx, (void)err;
+  *(float *)call->out[0].data = (float)call->dense;
+  return CREDENCE_OK;
+}
+
 /* In place of blas.c. */
 int32_t cr_blas_init(char detail[256]) {
   snprintf(detail, 256, "probe ops, no BLAS");
@@ -148,4 +160,5 @@ int32_t cr_blas_init(char detail[256]) {
 
 CR_FAMILY(probe, {CREDENCE_OP_FILL, check_fill, run_fill}, {CREDENCE_OP_NEG, check_map, run_neg},
           {CREDENCE_OP_ABS, check_map, run_abs}, {CREDENCE_OP_EXP, check_map, run_exp},
-          {CREDENCE_OP_LOG, check_map, run_log}, {CREDENCE_OP_RANDOM_BITS, check_bits, run_bits})
+          {CREDENCE_OP_LOG, check_map, run_log}, {CREDENCE_OP_SIGN, check_sign, run_sign},
+          {CREDENCE_OP_RANDOM_BITS, check_bits, run_bits})
