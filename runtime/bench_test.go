@@ -34,6 +34,36 @@ func BenchmarkSubmit(b *testing.B) {
 	}
 }
 
+// TestBenchSubmit prints what BenchmarkSubmit measures as the median of batches too short to be interrupted often, so
+// that a busy machine shows less in it.
+func TestBenchSubmit(t *testing.T) {
+	if !*bench {
+		t.Skip("with -credence.bench")
+	}
+	const batches, size = 4001, 256
+	fmt.Printf("\nsubmission of a plan of additions of 16 elements through Go, one thread, %d batches of %d\n%6s %12s %12s %14s\n",
+		batches, size, "ops", "median ns", "fastest ns", "allocations")
+	ctx := context.Background()
+	for _, n := range []int{1, 16, 64} {
+		_, b := tinyPlan(t, n)
+		run := func() {
+			if err := b.Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ns := make([]float64, batches)
+		for i := range ns {
+			start := time.Now()
+			for range size {
+				run()
+			}
+			ns[i] = float64(time.Since(start).Nanoseconds()) / size
+		}
+		slices.Sort(ns)
+		fmt.Printf("%6d %12.1f %12.1f %14g\n", n, ns[batches/2], ns[0], testing.AllocsPerRun(1000, run))
+	}
+}
+
 func tinyPlan(t testing.TB, n int) (*Runtime, *Binding) {
 	rt, err := Open(WithBackendDir(buildLib()), WithDevice("cpu"), WithThreads(1))
 	require.NoError(t, err)
