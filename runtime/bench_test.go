@@ -170,59 +170,6 @@ func TestBenchGEMM(t *testing.T) {
 	}
 }
 
-// TestBenchBandwidth compares a memory-bound operation with the machine's own read bandwidth, measured by summing the
-// same memory with a reduction that does next to nothing else, and with a copy by the C library's memcpy through Go.
-func TestBenchBandwidth(t *testing.T) {
-	if !*bench {
-		t.Skip("with -credence.bench")
-	}
-	rt, err := Open(WithBackendDir(buildLib()), WithDevice("cpu"), WithThreads(1))
-	require.NoError(t, err)
-	defer rt.Close()
-	const n = 64 << 20 / 4
-	g := ops.NewGraph()
-	x := g.Input("x", ops.F32, ops.Dims(n))
-	g.Output(ops.SumSquares(x))
-	sum := bindPlan(t, rt, g)
-	g = ops.NewGraph()
-	a, c := g.Input("a", ops.F32, ops.Dims(n)), g.Input("c", ops.F32, ops.Dims(n))
-	g.Output(ops.Add(a, c))
-	add := bindPlan(t, rt, g)
-	data := normals(n)
-	words := make([]uint64, n/2)
-	for i := range words {
-		words[i] = uint64(i)
-	}
-	require.NoError(t, sum.Write(x, data))
-	require.NoError(t, add.Write(a, data))
-	require.NoError(t, add.Write(c, data))
-	run := func(b *Binding) func() {
-		return func() {
-			if err := b.Run(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	var sink uint64
-	read := func() {
-		s0, s1, s2, s3, s4, s5, s6, s7 := uint64(0), uint64(0), uint64(0), uint64(0), uint64(0), uint64(0), uint64(0), uint64(0)
-		for i := 0; i+8 <= len(words); i += 8 {
-			w := words[i : i+8 : i+8]
-			s0, s1, s2, s3 = s0+w[0], s1+w[1], s2+w[2], s3+w[3]
-			s4, s5, s6, s7 = s4+w[4], s5+w[5], s6+w[6], s7+w[7]
-		}
-		sink += s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7
-	}
-	r, s, ratio := interleaved(21, read, run(sum))
-	const mib = 64.0 / 1024
-	fmt.Printf("\nmemory-bound operations over 64 MiB tensors, one thread, in turn, medians\n")
-	fmt.Printf("  plain read loop      %7.2f GiB/s\n  reduce_sum_squares   %7.2f GiB/s, %.2f of the read loop\n", mib/r, mib/s, 1/ratio)
-	target := make([]float32, n)
-	m, ad, ratio := interleaved(21, func() { copy(target, data) }, run(add))
-	fmt.Printf("  memmove (read+write) %7.2f GiB/s\n  add (2 read, 1 write)%7.2f GiB/s, %.2f of memmove's traffic rate\n", 2*mib/m, 3*mib/ad, 1.5/ratio)
-	_ = sink
-}
-
 func normals(n int) []float32 {
 	r := rand.New(rand.NewPCG(1, 2))
 	v := make([]float32, n)

@@ -93,7 +93,10 @@ func find(c *Config, name string) (*BackendReport, *bindings.Library) {
 		library := libraries.byPath[path]
 		if library == nil {
 			var err error
-			if library, err = bindings.Load(path); err != nil {
+			if library, err = bindings.Load(path); err == nil && library.Name != name {
+				err = fmt.Errorf("it is the backend %q, whatever the file is called", library.Name)
+			}
+			if err != nil {
 				b.Attempts = append(b.Attempts, Attempt{Backend: name, Path: path, Reason: reasonOf(err)})
 				if broken == "" && !errors.Is(err, fs.ErrNotExist) {
 					broken = path + ": " + reasonOf(err)

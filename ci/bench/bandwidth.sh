@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# memory-bound operations against the machine's own read and copy rates, in turn
+# memory-bound operations against the rate at which one thread reads memory, in turn
 set -euo pipefail
-go test ./runtime -count 1 -v -run '^TestBenchBandwidth$' -credence.bench | grep -vE "^(===|---|ok|PASS)|level="
+build/native/test/bandwidth_bench build/lib/libcredence_cpu.so
