@@ -18,19 +18,23 @@ type prediction struct {
 	Index  int    `json:"index"` // in the source, from 0
 	Class  string `json:"class"` // the name of Label
 	probpsenn.Prediction
+	SDM *sdmVerdict `json:"sdm,omitempty"` // with --sdm
 }
 
 func newPredict(s *settings) *cobra.Command {
 	var model, in, out string
 	var invert bool
 	var samples int
+	var verifier sdmFlags
 	c := &cobra.Command{
 		Use:   "predict --model M --in FILE",
 		Short: "Classify inputs, with probabilities, uncertainty and a verdict on each",
 		Long: "predict classifies the pictures of an IDX, NPY or PNG file, or the feature vectors of an NPY file, and writes\n" +
 			"one JSON object per input: label, probabilities, uncertainty (predictive_entropy, of which aleatoric_entropy\n" +
 			"and mutual_information), distances, scores, and the verdict with its reason. A score that the model cannot\n" +
-			"give is null. A PNG picture of another size is fitted to the model's, in grey if the model is.",
+			"give is null. A PNG picture of another size is fitted to the model's, in grey if the model is.\n\n" +
+			"With --sdm every line also carries the verdict of an SDM model of the same network's features (credence features,\n" +
+			"credence sdm train): whether the answer can be relied on at --alpha, why not, and the nearest examples.",
 		Example: "  credence predict --model digits.safetensors --in seven.png\n  credence predict --model digits.safetensors --in t10k-images-idx3-ubyte.gz --out answers.jsonl",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -44,7 +48,12 @@ func newPredict(s *settings) *cobra.Command {
 				}
 				bar := newProgress(c.ErrOrStderr(), inputs.N, "predict")
 				defer bar.Finish()
-				write := func(w io.Writer) error { return predict(c.Context(), w, m, inputs, in, samples, bar.Set) }
+				verify, err := verifier.open(s, m)
+				if err != nil {
+					return err
+				}
+				defer verify.close()
+				write := func(w io.Writer) error { return predict(c.Context(), w, m, verify, inputs, in, samples, bar.Set) }
 				if out != "" {
 					return report.SaveFile(out, write)
 				}
@@ -62,13 +71,14 @@ func newPredict(s *settings) *cobra.Command {
 	f.StringVar(&out, "out", "", "where the lines go, published as a whole; without it they are printed")
 	f.IntVar(&samples, "samples", 0, "prototype samples; 0: as the model was configured")
 	f.BoolVar(&invert, "invert", false, "swap dark and bright, for pictures drawn the other way round")
+	verifier.declare(c)
 	return c
 }
 
 // predictBatch inputs go through the model at once.
 const predictBatch = 256
 
-func predict(ctx context.Context, w io.Writer, m *probpsenn.Model, inputs *data.Images, source string, samples int, progress func(done int)) error {
+func predict(ctx context.Context, w io.Writer, m *probpsenn.Model, verify *sdmVerifier, inputs *data.Images, source string, samples int, progress func(done int)) error {
 	p, err := m.NewPredictor(probpsenn.PredictorOptions{MaxBatch: min(predictBatch, inputs.N), Samples: samples, Overlap: true})
 	if err != nil {
 		return err
@@ -82,8 +92,15 @@ func predict(ctx context.Context, w io.Writer, m *probpsenn.Model, inputs *data.
 		if err := p.PredictInto(ctx, all[:n], inputs.Pixels[at*size:(at+n)*size]); err != nil {
 			return err
 		}
+		verdicts, err := verify.of(ctx, inputs.Pixels[at*size:(at+n)*size], all[:n])
+		if err != nil {
+			return err
+		}
 		for i := range all[:n] {
 			line := prediction{Source: source, Index: at + i, Class: className(names, all[i].Label), Prediction: all[i]}
+			if verdicts != nil {
+				line.SDM = &verdicts[i]
+			}
 			if err := jsonLine(w, line); err != nil {
 				return err
 			}

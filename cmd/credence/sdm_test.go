@@ -131,3 +131,45 @@ func TestSDMCommandsRefuse(t *testing.T) {
 		assert.False(t, strings.HasPrefix(e.Name(), "."), "%s was left", e.Name())
 	}
 }
+
+// A prediction carries the verdict of an SDM model of the same network's features, and of no other.
+func TestPredictWithSDM(t *testing.T) {
+	needCPU(t)
+	dir, out := strokesDirectory(t), t.TempDir()
+	model, native := strokesModel(t, dir)
+	do := func(args ...string) string {
+		t.Helper()
+		stdout, stderr, status := credence(t, append(args, native...)...)
+		require.Zero(t, status, stderr)
+		return stdout
+	}
+	at := func(name string) string { return filepath.Join(out, name) }
+	for name, rows := range map[string]string{"t": "0:60", "c": "60:120"} {
+		do("features", "--model", model, "--data", dir, "--split", "train", "--part", "trained", "--rows", rows, "--out", at(name+".sdmdataset"))
+	}
+	do("sdm", "train", "--training", at("t.sdmdataset"), "--calibration", at("c.sdmdataset"), "--out", at("m.sdmkitmodel"), "--exemplar-dimension", "4", "--learning-rate", "1e-2", "--epochs", "4")
+	in := filepath.Join(dir, "t10k-images-idx3-ubyte")
+	lines := strings.Split(strings.TrimSpace(do("predict", "--model", model, "--in", in, "--sdm", at("m.sdmkitmodel"), "--alpha", ".6", "--sdm-rule", "centroid")), "\n")
+	require.Len(t, lines, 60)
+	for _, line := range lines {
+		var p struct {
+			Class string
+			SDM   *sdmVerdict
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &p))
+		require.NotNil(t, p.SDM)
+		assert.Len(t, p.SDM.Nearest, 3)
+		assert.Equal(t, p.SDM.Accepted, p.SDM.Reason == "")
+		assert.False(t, p.SDM.Accepted && p.SDM.Class != p.Class)
+	}
+	assert.NotContains(t, do("predict", "--model", model, "--in", in), `"sdm"`)
+	for want, args := range map[string][]string{
+		"are not the 4 of this model": {"--sdm", at("m.sdmkitmodel"), "--sdm-scores", "none"},
+		"no such file":                {"--sdm", at("none.sdmkitmodel")},
+		"alpha 2":                     {"--sdm", at("m.sdmkitmodel"), "--alpha", "2"},
+		`rule "upper"`:                {"--sdm", at("m.sdmkitmodel"), "--sdm-rule", "upper"},
+	} {
+		_, stderr, status := credence(t, append(append([]string{"predict", "--model", model, "--in", in}, args...), native...)...)
+		oneLine(t, stderr, status, want)
+	}
+}

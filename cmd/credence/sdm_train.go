@@ -103,8 +103,8 @@ func sdmClasses(config *sdm.Config, t, k *sdmRows, initial *sdm.Model) error {
 		if h.ClassNames != nil && !slices.Equal(h.ClassNames, c.ClassNames) {
 			return fmt.Errorf("%s: its classes are %q, the initial model's %q", t.path, h.ClassNames, c.ClassNames)
 		}
-	} else if f := h.Fingerprint(); f != "" {
-		config.Representation = sdm.Representation{Fingerprint: f}
+	} else if h.Representation != nil {
+		config.Representation = representation(h.Representation)
 	}
 	config.ClassNames, config.Dimension = h.ClassNames, t.dimension
 	if config.Classes = len(h.ClassNames); h.ClassNames == nil {
@@ -122,6 +122,17 @@ func sdmClasses(config *sdm.Config, t, k *sdmRows, initial *sdm.Model) error {
 		same.Representation.Fingerprint = k.header.Fingerprint()
 	}
 	return agrees(k.path, &k.header, k.dimension, &same)
+}
+
+// representation is what data say of their features, in the words of a model.
+func representation(r *dataset.Representation) sdm.Representation {
+	text := func(key string) *string {
+		if v := r.Text(key); v != "" {
+			return &v
+		}
+		return nil
+	}
+	return sdm.Representation{Provider: r.Text("provider"), Fingerprint: r.Fingerprint, Model: text("model"), Revision: text("revision"), InputTemplate: text("inputTemplate")}
 }
 
 func trainSDM(ctx context.Context, c *cobra.Command, rt *runtime.Runtime, config sdm.Config, t, k *sdmRows, out string, o sdm.TrainOptions) error {

@@ -85,6 +85,9 @@ func (c *tally) String() string {
 		cells = append(cells, fmt.Sprintf("%.4f of %d", float64(c.right[class])/float64(n), n))
 	}
 	rows, accepted, _ := c.sum()
+	if accepted == 0 {
+		return "nothing is accepted"
+	}
 	return fmt.Sprintf("accepted %.4f; right by class: %s; mean posterior %.4f", float64(accepted)/float64(rows), strings.Join(cells, ", "), c.posterior/float64(accepted))
 }
 

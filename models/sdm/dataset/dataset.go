@@ -232,3 +232,11 @@ func (r *Representation) Set(key, value string) error {
 	r.Fields = append(r.Fields, strictjson.Field{Key: key, Value: quoted})
 	return nil
 }
+
+// Text is a field that is a string, "" where there is none or it is something else.
+func (r *Representation) Text(key string) string {
+	if text, err := strictjson.String(r.Fields.Get(key)); err == nil {
+		return text
+	}
+	return ""
+}
