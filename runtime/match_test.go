@@ -233,7 +233,7 @@ func TestMatchIsItsDefinition(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d threads", isa, threads), func(t *testing.T) {
 				rt := openTest(t, WithDevice("cpu"), WithCPUISA(isa), WithThreads(threads))
 				r := rand.New(rand.NewPCG(7, uint64(threads)))
-				for _, size := range []struct{ queries, rows, m, rounds int }{{40, 60, 1, rounds}, {30, 300, 3, rounds / 2}, {150, 700, 19, rounds / 10}, {90, 900, 300, rounds / 20}} {
+				for _, size := range []struct{ queries, rows, m, rounds int }{{40, 60, 1, rounds}, {30, 300, 3, rounds / 2}, {150, 700, 19, rounds / 10}, {90, 900, 300, rounds / 20}, {60, 4000, 40, rounds / 50}} {
 					p := newMatchPlan(t, rt, size.queries, size.rows, size.m)
 					for round := range size.rounds {
 						problem := p.draw(r)

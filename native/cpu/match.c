@@ -92,7 +92,7 @@ static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scr
   const int64_t turn = turn_of(m.x.n, m.d), one = list_bytes(m.room);
   const int64_t lists = most(1, least(LISTS_BYTES / one, turn * PARTS));
   scratch->shared = (size_t)(lists * one) + CR_NAME(cr_screen_shared)(turn, m.d);
-  scratch->per_thread = spare_bytes(&m) + CR_NAME(cr_screen_own)(turn);
+  scratch->per_thread = spare_bytes(&m) + CR_NAME(cr_screen_own)(turn, m.d);
   return CREDENCE_OK;
 }
 
@@ -157,9 +157,10 @@ static int32_t direct_task(void *arg, int64_t index, int32_t worker, credence_er
 /* ---- screened ---- */
 
 static int32_t queries_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
-  (void)worker, (void)err;
+  (void)err;
   const match_job *job = arg;
-  CR_NAME(cr_screen_queries)(&job->screen, index * BLOCK, least((index + 1) * BLOCK, job->rows));
+  char *own = cr_worker_scratch(job->m->ctx, worker) + spare_bytes(job->m);
+  CR_NAME(cr_screen_queries)(&job->screen, index * BLOCK, least((index + 1) * BLOCK, job->rows), own);
   return CREDENCE_OK;
 }
 

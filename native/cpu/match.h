@@ -79,6 +79,9 @@ typedef struct cr_match_result {
 /* The result of a query from its lists, one for each part of the support. */
 cr_match_result CR_NAME(cr_match_settle)(const cr_match *m, int64_t query, cr_match_list *list, int64_t lists);
 
+/* How many distances of the list settling would compute if no more rows came. */
+int64_t CR_NAME(cr_match_open)(const cr_match_list *list);
+
 /* A row whose distance is in lo .. hi. */
 static inline void cr_match_add(const cr_match *m, int64_t query, cr_match_list *list, uint32_t lo, uint32_t hi,
                                 int64_t number, int32_t class_of, uint64_t *spare) {

@@ -3,11 +3,14 @@
 
 static uint64_t key_of(uint32_t bits, uint32_t number) { return (uint64_t)bits << 32 | number; }
 
-uint32_t CR_NAME(cr_match_distance)(const cr_match *m, int64_t query, int64_t number) {
+static const float *row_of(const cr_match *m, int64_t number) {
   int64_t s = m->supports - 1;
   while (m->support[s].base > number) s--;
-  const cr_rows *y = &m->support[s].y;
-  return cr_match_bits(cr_sqdist_one(cr_row(&m->x, query), cr_row(y, number - m->support[s].base), m->d));
+  return cr_row(&m->support[s].y, number - m->support[s].base);
+}
+
+uint32_t CR_NAME(cr_match_distance)(const cr_match *m, int64_t query, int64_t number) {
+  return cr_match_bits(cr_sqdist_one(cr_row(&m->x, query), row_of(m, number), m->d));
 }
 
 static void settle_row(const cr_match *m, int64_t query, cr_match_row *row) {
@@ -75,44 +78,99 @@ void CR_NAME(cr_match_cut)(const cr_match *m, int64_t query, cr_match_list *list
   keep(list, last_that_counts(m, list, spare));
 }
 
+/* ---- the end ---- */
+
+enum { AHEAD = 4, LINE = 64 };
+
+/* A match while its open rows are settled: the first rows first, then those that may come before the one that breaks.
+ */
+typedef struct settling {
+  const cr_match *m;
+  int64_t query;
+  uint64_t nearest, breaks; /* keys of the first row, and of the first that breaks, so far */
+  bool count;
+  int64_t q;
+  int64_t waiting;
+  cr_match_row *row[AHEAD]; /* on their way from memory */
+} settling;
+
+/* Whether a row may be the first, or the first that breaks. */
+static bool may_be_first(const settling *s, const cr_match_row *r) {
+  return r->lo <= s->nearest >> 32 || (r->breaks && r->lo <= s->breaks >> 32);
+}
+
+static void settle_one(settling *s, cr_match_row *r) {
+  if (!s->count && !may_be_first(s, r)) return;
+  settle_row(s->m, s->query, r);
+  const uint64_t key = key_of(r->lo, r->number);
+  s->q += s->count && key < s->breaks;
+  if (s->count) return;
+  if (key < s->nearest) s->nearest = key;
+  if (r->breaks && key < s->breaks) s->breaks = key;
+}
+
+static void settle_waiting(settling *s) {
+  for (int64_t i = 0; i < s->waiting; i++) settle_one(s, s->row[i]);
+  s->waiting = 0;
+}
+
+/* Rows lie anywhere in memory: a few are fetched at a time. */
+static void settle_soon(settling *s, cr_match_row *r) {
+  if (r->lo == r->hi) {
+    settle_one(s, r);
+    return;
+  }
+  const char *y = (const char *)row_of(s->m, r->number);
+  for (int64_t at = 0; at < s->m->d * 4; at += LINE) __builtin_prefetch(y + at);
+  s->row[s->waiting++] = r;
+  if (s->waiting == AHEAD) settle_waiting(s);
+}
+
 cr_match_result CR_NAME(cr_match_settle)(const cr_match *m, int64_t query, cr_match_list *list, int64_t lists) {
-  cr_match_result result = {INFINITY, 0, -1};
-  uint32_t nearest_hi = UINT32_MAX, breaks_hi = UINT32_MAX;
-  for (int64_t p = 0; p < lists; p++) {
-    for (int64_t i = 0; i < list[p].n; i++) {
-      const cr_match_row *r = &list[p].row[i];
-      if (r->hi < nearest_hi) nearest_hi = r->hi;
-      if (r->breaks && r->hi < breaks_hi) breaks_hi = r->hi;
-    }
-  }
-  uint64_t nearest = UINT64_MAX, breaks = UINT64_MAX;
+  settling s = {.m = m, .query = query, .nearest = UINT64_MAX, .breaks = UINT64_MAX};
+  cr_match_row *nearest = NULL, *breaks = NULL; /* by the upper ends: likely to be the first */
   for (int64_t p = 0; p < lists; p++) {
     for (int64_t i = 0; i < list[p].n; i++) {
       cr_match_row *r = &list[p].row[i];
-      if (r->lo > nearest_hi && (!r->breaks || r->lo > breaks_hi)) continue;
-      settle_row(m, query, r);
-      const uint64_t key = key_of(r->lo, r->number);
-      if (key < nearest) nearest = key;
-      if (r->breaks && key < breaks) breaks = key;
+      if (nearest == NULL || r->hi < nearest->hi) nearest = r;
+      if (r->breaks && (breaks == NULL || r->hi < breaks->hi)) breaks = r;
     }
   }
-  /* certainly before the first that breaks, before those whose intervals hold it are looked at */
-  const uint32_t end = (uint32_t)(breaks >> 32);
-  int64_t q = 0;
+  if (nearest == NULL) return (cr_match_result){INFINITY, 0, -1};
+  settle_one(&s, nearest);
+  if (breaks != NULL) settle_one(&s, breaks);
   for (int64_t p = 0; p < lists; p++)
-    for (int64_t i = 0; i < list[p].n; i++) q += !list[p].row[i].breaks && list[p].row[i].hi < end;
+    for (int64_t i = 0; i < list[p].n; i++)
+      if (may_be_first(&s, &list[p].row[i])) settle_soon(&s, &list[p].row[i]);
+  settle_waiting(&s);
+
+  const uint32_t end = (uint32_t)(s.breaks >> 32);
+  s.count = true;
+  for (int64_t p = 0; p < lists; p++)
+    for (int64_t i = 0; i < list[p].n; i++) s.q += !list[p].row[i].breaks && list[p].row[i].hi < end;
   for (int64_t p = 0; p < lists; p++) {
-    for (int64_t i = 0; i < list[p].n && q < m->k; i++) {
+    for (int64_t i = 0; i < list[p].n && s.q < m->k; i++) {
       cr_match_row *r = &list[p].row[i];
-      if (r->breaks || r->hi < end || r->lo > end) continue;
-      settle_row(m, query, r);
-      q += key_of(r->lo, r->number) < breaks;
+      if (!r->breaks && r->hi >= end && r->lo <= end) settle_soon(&s, r);
     }
   }
-  result.q = (int32_t)(q < m->k ? q : m->k);
-  if (nearest != UINT64_MAX) {
-    result.distance = cr_match_float((uint32_t)(nearest >> 32));
-    result.nearest = (int32_t)(uint32_t)nearest;
+  settle_waiting(&s);
+  return (cr_match_result){cr_match_float((uint32_t)(s.nearest >> 32)), (int32_t)(s.q < m->k ? s.q : m->k),
+                           (int32_t)(uint32_t)s.nearest};
+}
+
+int64_t CR_NAME(cr_match_open)(const cr_match_list *list) {
+  uint32_t nearest = UINT32_MAX, breaks = UINT32_MAX; /* where the first rows are likely to be */
+  for (int64_t i = 0; i < list->n; i++) {
+    const cr_match_row *r = &list->row[i];
+    const uint32_t middle = r->lo + (r->hi - r->lo) / 2;
+    if (middle < nearest) nearest = middle;
+    if (r->breaks && middle < breaks) breaks = middle;
   }
-  return result;
+  int64_t open = 0;
+  for (int64_t i = 0; i < list->n; i++) {
+    const cr_match_row *r = &list->row[i];
+    open += r->lo < r->hi && (r->lo <= nearest || (r->lo <= breaks && r->hi >= breaks));
+  }
+  return open;
 }

@@ -23,7 +23,8 @@ enum {
   GROUP = 256,           /* rows of the support at a time: CR_KC elements of each stay in the second-level cache */
   STRIDE = CR_KC + CR_W, /* of copied rows: not a multiple of the distance at which cache sets repeat */
   TILE_STRIDE = GROUP + CR_W,
-  SAMPLES = 256 /* rows whose mean is the centre */
+  FIRST_ASK = 1024, /* rows, or an eighth of all, after which codes must have proved themselves */
+  SAMPLES = 256     /* rows whose mean is the centre */
 };
 #define TINY 1e-34f
 #define HUGE_LENGTH 1e37f
@@ -40,8 +41,13 @@ static float epsilon_of(int64_t d) {
 
 /* ---- the queries ---- */
 
-size_t CR_NAME(cr_screen_shared)(int64_t rows, int64_t d) {
+/* Of this file; codes follow. */
+static size_t shared_bytes(int64_t rows, int64_t d) {
   return round64((size_t)d * 4) + round64((size_t)rows * 4) + (size_t)(blocks_of(d) * rows * STRIDE) * 4;
+}
+
+size_t CR_NAME(cr_screen_shared)(int64_t rows, int64_t d) {
+  return shared_bytes(rows, d) + CR_NAME(cr_int8_shared)(rows, d);
 }
 
 void CR_NAME(cr_screen_begin)(cr_screen *s, char *scratch) {
@@ -62,6 +68,9 @@ void CR_NAME(cr_screen_begin)(cr_screen *s, char *scratch) {
     s->centre[j] /= (float)cr_max(samples, 1);
     if (!(fabsf(s->centre[j]) < HUGE_LENGTH)) s->centre[j] = 0; /* any centre is right */
   }
+  s->coded = CR_NAME(cr_int8_usable)(m->d);
+  s->codes = (cr_int8){.m = m, .centre = s->centre, .first = s->first, .rows = s->rows};
+  CR_NAME(cr_int8_begin)(&s->codes, scratch + shared_bytes(s->rows, m->d));
 }
 
 /* Elements k .. of a row less those of the centre, up to a whole vector; returns the sum of their squares. */
@@ -75,7 +84,8 @@ static float move_row(const float *row, const float *centre, int64_t depth, floa
   return vf_sum(sum);
 }
 
-void CR_NAME(cr_screen_queries)(const cr_screen *s, int64_t from, int64_t to) {
+void CR_NAME(cr_screen_queries)(const cr_screen *s, int64_t from, int64_t to, char *own) {
+  if (s->coded) CR_NAME(cr_int8_queries)(&s->codes, from, to, own);
   const int64_t d = s->m->d;
   for (int64_t i = from; i < to; i++) {
     const float *x = cr_row(&s->m->x, s->first + i);
@@ -95,8 +105,10 @@ typedef struct workspace {
   float *norm, *down; /* [GROUP]: |y|^2; its part in the lower end of an interval */
 } workspace;
 
-size_t CR_NAME(cr_screen_own)(int64_t rows) {
-  return (size_t)(GROUP * CR_KC + GROUP * STRIDE + rows * TILE_STRIDE + 2 * GROUP) * 4;
+size_t CR_NAME(cr_screen_own)(int64_t rows, int64_t d) {
+  const size_t here = (size_t)(GROUP * CR_KC + GROUP * STRIDE + rows * TILE_STRIDE + 2 * GROUP) * 4;
+  const size_t codes = CR_NAME(cr_int8_own)(d);
+  return here > codes ? here : codes;
 }
 
 static workspace workspace_of(char *own) {
@@ -179,15 +191,35 @@ static void screen_group(const cr_screen *s, const workspace *w, int64_t q0, int
   }
 }
 
+/* Whether codes leave open more rows than they are worth, after some of all the rows: a canonical distance costs as
+ * much as OPEN_COST times what a product of codes saves. What is open grows with the rows, but not as fast: hence the
+ * root. Some of the queries tell. */
+static bool too_coarse(const cr_match_list *list, int64_t step, int64_t queries, int64_t rows, int64_t all) {
+  enum { OPEN_COST = 30, ASKED = 16 };
+  int64_t open = 0, asked = cr_min(queries, ASKED);
+  for (int64_t i = 0; i < asked; i++) open += CR_NAME(cr_match_open)(&list[queries * i / asked * step]);
+  return (double)(open * OPEN_COST) > sqrt((double)rows * (double)all) * (double)asked;
+}
+
 int32_t CR_NAME(cr_screen_scan)(const cr_screen *s, int64_t q0, int64_t q1, int64_t from, int64_t to,
                                 cr_match_list *list, int64_t step, char *own, uint64_t *spare, credence_error *err) {
   const workspace w = workspace_of(own);
+  bool coded = s->coded;
+  int64_t done = 0, ask = cr_max(FIRST_ASK, (to - from) / 8);
   for (int64_t k = 0; k < s->m->supports; k++) {
     const cr_match_support *support = &s->m->support[k];
     const int64_t last = cr_min(to - support->base, support->y.n);
-    for (int64_t row = cr_max(from - support->base, 0); row < last; row += GROUP) {
+    for (int64_t row = cr_max(from - support->base, 0), cols; row < last; row += cols, done += cols) {
       if (cr_cancelled(s->m->ctx)) return cr_fail(err, CREDENCE_CANCELLED, "cancelled");
-      screen_group(s, &w, q0, q1, support, row, cr_min(GROUP, last - row), list, step, spare);
+      if (coded && done >= ask) {
+        coded = !too_coarse(list, step, q1 - q0, done, to - from);
+        ask = 2 * done;
+      }
+      cols = cr_min(GROUP, last - row);
+      if (coded)
+        cols = CR_NAME(cr_int8_group)(&s->codes, q0, q1, support, row, cols, list, step, own, spare);
+      else
+        screen_group(s, &w, q0, q1, support, row, cols, list, step, spare);
     }
   }
   return CREDENCE_OK;

@@ -71,23 +71,25 @@ static cr_match draw_match(const struct style *s, int64_t d, int64_t k) {
                     .room = cr_match_room(ROWS, k)};
 }
 
-static void screen(const cr_match *m) {
+static void screen(const cr_match *m, bool coded) {
   static char shared[1 << 21] __attribute__((aligned(64))), own[1 << 21] __attribute__((aligned(64)));
   cr_screen s = {.m = m, .rows = QUERIES};
-  CHECK(CR_NAME(cr_screen_shared)(QUERIES, m->d) <= sizeof shared && CR_NAME(cr_screen_own)(QUERIES) <= sizeof own);
+  CHECK(CR_NAME(cr_screen_shared)(QUERIES, m->d) <= sizeof shared &&
+        CR_NAME(cr_screen_own)(QUERIES, m->d) <= sizeof own);
   for (int i = 0; i < QUERIES; i++) list[i] = (cr_match_list){.row = room + i * m->room, .limit = UINT32_MAX};
   CR_NAME(cr_screen_begin)(&s, shared);
-  CR_NAME(cr_screen_queries)(&s, 0, QUERIES);
+  s.coded = s.coded && coded;
+  CR_NAME(cr_screen_queries)(&s, 0, QUERIES, own);
   credence_error err;
   CHECK_STATUS(CR_NAME(cr_screen_scan)(&s, 0, QUERIES, 0, ROWS, list, 1, own, spare, &err), CREDENCE_OK, &err);
 }
 
 /* Every row is good and none is dropped: every interval holds its distance, and not by a hair. */
-static void test_intervals(const struct style *s, int64_t d, bool verbose) {
+static void test_intervals(const struct style *s, int64_t d, bool coded, bool verbose) {
   const cr_match m = draw_match(s, d, ROWS);
   for (int i = 0; i < QUERIES; i++) prediction[i] = 0;
   memset(class_of, 0, sizeof class_of);
-  screen(&m);
+  screen(&m, coded);
   double worst = 0, width = 0;
   int64_t wrong = 0, intervals = 0;
   for (int i = 0; i < QUERIES; i++) {
@@ -107,14 +109,14 @@ static void test_intervals(const struct style *s, int64_t d, bool verbose) {
   CHECK(worst < .75); /* the bound has room: rounding errors do not all have one sign */
   CHECK(s->odd || intervals > 0 || s->scale < 1e-20f || d < 5);
   if (verbose && intervals > 0)
-    printf("%-20s d = %4lld: half an interval is %.1e of the distance; the error at most %.2f of it\n", s->name,
-           (long long)d, width / (double)intervals, worst);
+    printf("%-6s %-20s d = %4lld: half an interval is %.1e of the distance; the error at most %.2f of it\n",
+           coded ? "codes" : "floats", s->name, (long long)d, width / (double)intervals, worst);
 }
 
 /* How many distances are computed in the end. */
-static void test_settling(const struct style *s, int64_t d, int64_t k, bool verbose) {
+static void test_settling(const struct style *s, int64_t d, int64_t k, bool coded, bool verbose) {
   const cr_match m = draw_match(s, d, k);
-  screen(&m);
+  screen(&m, coded);
   int64_t computed = 0, most = 0, q = 0;
   for (int i = 0; i < QUERIES; i++) {
     const cr_match_result r = CR_NAME(cr_match_settle)(&m, i, &list[i], 1);
@@ -124,9 +126,10 @@ static void test_settling(const struct style *s, int64_t d, int64_t k, bool verb
     if (n > most) most = n;
   }
   if (verbose)
-    printf("%-20s d = %4lld, K = %lld: q is %.1f on average, %.2f distances computed, at most %lld\n", s->name,
-           (long long)d, (long long)k, (double)q / QUERIES, (double)computed / QUERIES, (long long)most);
-  CHECK(computed <= 4 * QUERIES);
+    printf("%-6s %-20s d = %4lld, K = %lld: q is %.1f on average, %.2f distances computed, at most %lld\n",
+           coded ? "codes" : "floats", s->name, (long long)d, (long long)k, (double)q / QUERIES,
+           (double)computed / QUERIES, (long long)most);
+  CHECK(computed <= (coded ? 40 : 4) * QUERIES); /* of 700 rows; codes are given up where that is too many */
 }
 
 int main(int argc, char **argv) {
@@ -138,11 +141,14 @@ int main(int argc, char **argv) {
   static const int64_t lengths[] = {1, 2, 17, 255, 256, 257, 1000, MOST - 1};
   (void)argv;
   const bool verbose = argc > 1;
-  for (size_t k = 0; k < sizeof styles / sizeof *styles; k++)
-    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) test_intervals(&styles[k], lengths[l], verbose);
-  for (size_t k = 0; k < 3; k++) {
-    test_settling(&styles[k], 1000, 2048, verbose);
-    test_settling(&styles[k], 64, 30, verbose);
+  for (int coded = 0; coded <= CR_NAME(cr_int8_usable)(1000); coded++) {
+    for (size_t k = 0; k < sizeof styles / sizeof *styles; k++)
+      for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+        if (!coded || CR_NAME(cr_int8_usable)(lengths[l])) test_intervals(&styles[k], lengths[l], coded, verbose);
+    for (size_t k = 0; k < 3; k++) {
+      test_settling(&styles[k], 1000, 2048, coded, verbose);
+      test_settling(&styles[k], 64, 30, coded, verbose);
+    }
   }
   return report("match");
 }

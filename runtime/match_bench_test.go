@@ -1,0 +1,224 @@
+package runtime
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/credence-ml/credence/ops"
+)
+
+// faissPeer is a FAISS IndexFlatL2 over random rows in a process of its own, which searches when it is told to.
+type faissPeer struct {
+	in  io.WriteCloser
+	out *bufio.Scanner
+	cmd *exec.Cmd
+}
+
+// newFaissPeer is nil where there is no FAISS.
+func newFaissPeer(t *testing.T, queries, rows, m int) *faissPeer {
+	python := os.Getenv("BENCH_PYTHON")
+	if python == "" {
+		return nil
+	}
+	c := exec.Command(python, "../ci/bench/match_faiss.py", strconv.Itoa(queries), strconv.Itoa(rows), strconv.Itoa(m))
+	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	require.NoError(t, err)
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	p := &faissPeer{in, bufio.NewScanner(out), c}
+	require.True(t, p.out.Scan(), "FAISS did not start")
+	return p
+}
+
+func (p *faissPeer) close() {
+	p.in.Close()
+	_ = p.cmd.Wait()
+}
+
+// search is the processor seconds that the peer says it took.
+func (p *faissPeer) search(t *testing.T) float64 {
+	fmt.Fprintln(p.in, "search")
+	require.True(t, p.out.Scan(), "FAISS ended")
+	v, err := strconv.ParseFloat(p.out.Text(), 64)
+	require.NoError(t, err)
+	return v
+}
+
+// matchCase is a support set and queries in clusters, one for each class.
+type matchCase struct {
+	name             string
+	queries, rows, m int
+	spread           float64 // of the clusters' centres; 0: there are no clusters, and classes are random
+	mistakes         float64 // share of rows whose prediction was wrong
+}
+
+func (c matchCase) draw() (x, y []float32, prediction, class []int32) {
+	const classes = 10
+	r := rand.New(rand.NewPCG(1, 2))
+	centres := make([]float32, classes*c.m)
+	for i := range centres {
+		centres[i] = float32(c.spread * r.NormFloat64())
+	}
+	rows := func(n int, mistakes float64) (v []float32, class []int32) {
+		v, class = make([]float32, n*c.m), make([]int32, n)
+		for i := range n {
+			class[i] = int32(r.IntN(classes))
+			for k := range c.m {
+				v[i*c.m+k] = centres[int(class[i])*c.m+k] + float32(r.NormFloat64())
+			}
+			if r.Float64() < mistakes {
+				class[i] = ops.ClassBreaks
+			}
+		}
+		return v, class
+	}
+	x, prediction = rows(c.queries, 0)
+	y, class = rows(c.rows, c.mistakes)
+	return x, y, prediction, class
+}
+
+// bindOver compiles a graph over the support and binds it in a session of its own.
+func bindOver(t *testing.T, rt *Runtime, memory *Memory, g *ops.Graph) *Binding {
+	p, err := rt.Compile(g, "bench")
+	require.NoError(t, err)
+	s, err := rt.NewSession()
+	require.NoError(t, err)
+	b, err := s.Bind(p, memory)
+	require.NoError(t, err)
+	return b
+}
+
+// A matchBench is a support in memory, and its match with all queries of the case.
+type matchBench struct {
+	matchCase
+	rt     *Runtime
+	rows   *ops.Var
+	memory *Memory
+	x      []float32
+	match  *Binding
+	q      ops.Tensor
+}
+
+func newMatchBench(t *testing.T, rt *Runtime, c matchCase) *matchBench {
+	x, y, prediction, class := c.draw()
+	segment := ops.NewSegment("support")
+	b := &matchBench{matchCase: c, rt: rt, x: x, rows: segment.Add("rows", ops.F32, int64(c.rows), int64(c.m))}
+	var err error
+	b.memory, err = rt.Allocate(segment)
+	require.NoError(t, err)
+	require.NoError(t, b.memory.Write(b.rows, y))
+	g := ops.NewGraph()
+	in, p := g.Input("x", ops.F32, ops.Dims(int64(c.queries), int64(c.m))), g.Input("prediction", ops.I32, ops.Dims(int64(c.queries)))
+	classes := g.Input("class", ops.I32, ops.Dims(int64(c.rows)))
+	q, distance, nearest := ops.Match(in, p, ops.Tensor{}, ops.N(2048), ops.Support{Rows: g.Use(b.rows), Class: classes})
+	g.Output(q, distance, nearest)
+	b.q, b.match = q, bindOver(t, rt, b.memory, g)
+	require.NoError(t, b.match.Write(in, x))
+	require.NoError(t, b.match.WriteInt32(p, prediction))
+	require.NoError(t, b.match.WriteInt32(classes, class))
+	return b
+}
+
+func (b *matchBench) close() {
+	b.match.s.Close()
+	b.memory.Close()
+}
+
+// product binds the matrix product of the queries with the support.
+func (b *matchBench) product(t *testing.T) *Binding {
+	g := ops.NewGraph()
+	in := g.Input("x", ops.F32, ops.Dims(int64(b.queries), int64(b.m)))
+	g.Output(ops.MatMul(in, g.Use(b.rows), ops.MatMulOptions{TransposeB: true}))
+	r := bindOver(t, b.rt, b.memory, g)
+	require.NoError(t, r.Write(in, b.x))
+	return r
+}
+
+// meanQ is the mean q of the last run.
+func (b *matchBench) meanQ(t *testing.T) float64 {
+	q, sum := make([]int32, b.queries), 0.0
+	require.NoError(t, b.match.ReadInt32(b.q, q))
+	for _, v := range q {
+		sum += float64(v)
+	}
+	return sum / float64(len(q))
+}
+
+// cpuSeconds is the processor time of this process: with neighbours on the machine it says more than the clock.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) * 1e-9
+}
+
+func timed(t *testing.T, b *Binding) float64 {
+	start := cpuSeconds()
+	require.NoError(t, b.Run(context.Background()))
+	return cpuSeconds() - start
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func benchRuntime(t *testing.T) *Runtime {
+	if !*bench {
+		t.Skip("with -credence.bench")
+	}
+	rt, err := Open(WithBackendDir(buildLib()), WithDevice("cpu"), WithThreads(1))
+	require.NoError(t, err)
+	t.Cleanup(rt.Close)
+	return rt
+}
+
+// TestBenchMatch times matching against the matrix product of the same size and against FAISS.
+func TestBenchMatch(t *testing.T) {
+	rt := benchRuntime(t)
+	fmt.Printf("\nmatching 1000 queries of 1000 elements, K = 2048, one thread each, in turn; processor seconds, medians of 5, ratios within a round\n")
+	fmt.Printf("%-38s %8s %9s %9s %9s %15s %13s\n", "support", "mean q", "match", "product", "FAISS", "match / product", "FAISS / match")
+	for _, c := range []matchCase{
+		{name: "random", rows: 20000},
+		{name: "clusters, 1 % mistakes", rows: 20000, spread: 1, mistakes: .01},
+		{name: "clusters without mistakes", rows: 20000, spread: 1},
+		{name: "random", rows: 100000},
+		{name: "clusters, 1 % mistakes", rows: 100000, spread: 1, mistakes: .01},
+	} {
+		c.queries, c.m = 1000, 1000
+		b := newMatchBench(t, rt, c)
+		product := b.product(t)
+		peer := newFaissPeer(t, c.queries, c.rows, c.m)
+		var match, bare, faiss, overBare, overMatch []float64
+		for round := range 6 {
+			m, p, f := timed(t, b.match), timed(t, product), 0.0
+			if peer != nil {
+				f = peer.search(t)
+			}
+			if round == 0 {
+				continue // pages and caches
+			}
+			match, bare, faiss = append(match, m), append(bare, p), append(faiss, f)
+			overBare, overMatch = append(overBare, m/p), append(overMatch, f/m)
+		}
+		fmt.Printf("%6d rows, %-25s %8.1f %9.3f %9.3f %9.3f %15.3f %13.2f\n", c.rows, c.name, b.meanQ(t), median(match), median(bare),
+			median(faiss), median(overBare), median(overMatch))
+		if peer != nil {
+			peer.close()
+		}
+		product.s.Close()
+		b.close()
+	}
+}
