@@ -131,7 +131,7 @@ def compare_data(name, a, b):
     if len(a) != len(b):
         wrong.append(f"{len(a)} rows and {len(b)}")
     for x, y in zip(a, b):
-        x, y = ({key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in row.items()} for row in (x, y))
+        x, y = ({key: np.float32(value).tolist() if key in ("embedding", "attributes") else value for key, value in row.items()} for row in (x, y))
         wrong += [] if x == y else [f"{x} and {y}"]
     print(f"{name}: {len(a)} rows, {len(wrong)} differ")
     for line in wrong[:5]:
