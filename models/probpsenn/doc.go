@@ -9,6 +9,6 @@
 //
 // Models over somebody else's features have the network "features": they are trained on vectors, and an Encoder in the
 // options of a predictor makes the vectors of whatever it takes. The other way round, Prediction.Latent and
-// Scores.Reconstruction are this model's own latent vectors and reconstruction errors, of a whole batch at once, for
-// those who build on them.
+// Scores.Reconstruction are this model's own latent vectors and reconstruction errors, and an Extractor makes features of
+// them for other models.
 package probpsenn

@@ -94,6 +94,9 @@ func (p *Predictor) fill(out *Prediction, i int) {
 	out.Probabilities = resize(out.Probabilities, classes)
 	out.Distances = resize(out.Distances, k)
 	out.Latent = append(out.Latent[:0], p.z[i*c.Latent:(i+1)*c.Latent]...)
+	if cap(out.Competing) < classes { // whatever the verdicts of the next inputs, there is room
+		out.Competing = make([]int, 0, classes)
+	}
 	clear(out.Distances)
 	for j := range s {
 		for l, v := range p.d[(i*s+j)*k : (i*s+j+1)*k] {
