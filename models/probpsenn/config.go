@@ -19,6 +19,15 @@ const (
 // PrototypeKinds lists the families.
 var PrototypeKinds = []PrototypeKind{Full, Diag, Mixture, Point}
 
+// The laws of the first weights of a network, uniform in both cases: within sqrt(6 / (fan-in + fan-out)), as in the
+// original, or within sqrt(1 / fan-in), as in PyTorch. The latter's latent vectors begin smaller: with little data and
+// few epochs the densities of the classes come sooner to where the interpretation term wants them, but with next to none
+// they stay too close together.
+const (
+	Glorot = "glorot" // Glorot and Bengio 2010
+	FanIn  = "fan_in"
+)
+
 // Config describes a model and its training. The zero value of a field means its default.
 type Config struct {
 	Classes    int           `json:"classes"`
@@ -41,9 +50,10 @@ type Config struct {
 	LearningRate   float64      `json:"learning_rate"`
 	Schedule       string       `json:"schedule"` // "constant" or "cosine" (to 1 % of the rate, over the joint epochs)
 	Loss           LossWeights  `json:"loss"`
-	FreezeHead     bool         `json:"freeze_head"` // keep W at its start, -1/2 I
-	Augment        Augmentation `json:"augment"`     // of training pictures
-	HoldOut        float64      `json:"hold_out"`    // share of the training data kept for calibration
+	Initial        string       `json:"initial,omitempty"` // law of the first weights: "fan_in", or "glorot", which "" means too
+	FreezeHead     bool         `json:"freeze_head"`       // keep W at its start, -1/2 I
+	Augment        Augmentation `json:"augment"`           // of training pictures
+	HoldOut        float64      `json:"hold_out"`          // share of the training data kept for calibration
 	Seed           uint64       `json:"seed"`
 }
 
@@ -65,7 +75,7 @@ type LossWeights struct {
 // rate; falling along a cosine gives the same accuracy in fewer epochs than a constant rate.
 func DefaultConfig() Config {
 	return Config{Classes: 10, Network: "grey32", Height: 28, Width: 28, Channels: 1, Prototypes: Full, PerClass: 1, Latent: 40,
-		Samples: 10, EvalSamples: 50, PretrainEpochs: 2, Epochs: 8, Batch: 128, LearningRate: 1e-3, Schedule: "cosine",
+		Samples: 10, EvalSamples: 50, PretrainEpochs: 2, Epochs: 8, Batch: 128, LearningRate: 1e-3, Schedule: "cosine", Initial: Glorot,
 		Loss:    LossWeights{NLL: 1, Reconstruction: 10, Interpretation: .05, KL: .05, PretrainReconstruction: 10, PretrainKL: .05},
 		HoldOut: .1}
 }
@@ -101,6 +111,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("learning_rate is %v; above 0, at most 1", c.LearningRate)
 	case c.Schedule != "constant" && c.Schedule != "cosine":
 		return fmt.Errorf("schedule is %q; constant or cosine", c.Schedule)
+	case c.Initial != "" && c.Initial != Glorot && c.Initial != FanIn:
+		return fmt.Errorf("initial is %q; %s or %s", c.Initial, FanIn, Glorot)
 	case !(c.HoldOut >= 0 && c.HoldOut < .9):
 		return fmt.Errorf("hold_out is %v; 0 to 0.9", c.HoldOut)
 	case c.Network != "features" && (c.Height < 4 || c.Width < 4 || c.Height > 1024 || c.Width > 1024):

@@ -50,6 +50,7 @@ func TestConfigCheck(t *testing.T) {
 		{"learning_rate is NaN", func(c *Config) { c.LearningRate = nan }},
 		{"learning_rate is 1.5", func(c *Config) { c.LearningRate = 1.5 }},
 		{`schedule is "linear"; constant or cosine`, func(c *Config) { c.Schedule = "linear" }},
+		{`initial is "zeros"; fan_in or glorot`, func(c *Config) { c.Initial = "zeros" }},
 		{"hold_out is -0.1; 0 to 0.9", func(c *Config) { c.HoldOut = -.1 }},
 		{"hold_out is 0.9; 0 to 0.9", func(c *Config) { c.HoldOut = .9 }},
 		{"hold_out is NaN", func(c *Config) { c.HoldOut = nan }},
@@ -144,5 +145,26 @@ func TestTrainWithoutCalibration(t *testing.T) {
 	for i, p := range predictAll(t, m, PredictorOptions{}, x.Pixels) {
 		require.Equal(t, Uncertain, p.Verdict, fmt.Sprint(i))
 		require.True(t, math.IsNaN(p.Scores.Unfamiliarity))
+	}
+}
+
+// The first weights of a layer of 4 x 4 x 32 inputs and 4 x 4 x 64 outputs reach as far as their law says.
+func TestFirstWeights(t *testing.T) {
+	for law, limit := range map[string]float64{Glorot: math.Sqrt(6. / (16*32 + 16*64)), "": math.Sqrt(6. / (16*32 + 16*64)), FanIn: math.Sqrt(1. / (16 * 32))} {
+		c := DefaultConfig()
+		c.Initial = law
+		m, err := declareModel(nil, c)
+		require.NoError(t, err)
+		for _, v := range m.declared.params.Vars() {
+			if v.Name != "encoder.2.weight" {
+				continue
+			}
+			var low, high float32
+			for _, x := range m.declared.values(v) {
+				low, high = min(low, x), max(high, x)
+			}
+			assert.InDelta(t, -limit, low, .01*limit, law)
+			assert.InDelta(t, limit, high, .01*limit, law)
+		}
 	}
 }

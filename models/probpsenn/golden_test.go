@@ -134,7 +134,7 @@ func checkLossGradient(t *testing.T, kind PrototypeKind, perClass int) {
 	c.Classes, c.Latent, c.Samples, c.Prototypes, c.PerClass, c.Network = classes, d, samples, kind, perClass, "features"
 	c.Loss = LossWeights{NLL: 1, Nearest: .3, Interpretation: .5, PriorKL: .1}
 	r := rand.New(rand.NewPCG(3, 5))
-	declared := newDeclaration(4)
+	declared := newDeclaration(&c)
 	p := &prototypes{}
 	p.declare(declared, &c)
 	g := ops.NewCaseGraph(1)
@@ -259,7 +259,7 @@ func checkNetworkGradient(t *testing.T, vae bool) {
 	c.Classes, c.Latent, c.Samples, c.VAE = classes, d, samples, vae
 	c.Loss = LossWeights{NLL: 1, Reconstruction: 10, Nearest: .3, Interpretation: .05, KL: .2, PriorKL: .1}
 	r := rand.New(rand.NewPCG(3, 6))
-	declared := newDeclaration(4)
+	declared := newDeclaration(&c)
 	network := &picture{widths: []int64{2, 2, 3, 4}, n: 1}
 	network.declare(declared, &c)
 	p := &prototypes{}

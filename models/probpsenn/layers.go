@@ -20,11 +20,12 @@ type declaration struct {
 	params, stats *ops.Segment
 	initial       map[*ops.Var]func(i int) float64
 	random        *rand.Rand
+	law           string // of weights, Config.Initial
 }
 
-func newDeclaration(seed uint64) *declaration {
+func newDeclaration(c *Config) *declaration {
 	return &declaration{params: ops.NewSegment("parameters"), stats: ops.NewSegment("statistics"),
-		initial: map[*ops.Var]func(i int) float64{}, random: rand.New(rand.NewPCG(seed, 0x1217))}
+		initial: map[*ops.Var]func(i int) float64{}, random: rand.New(rand.NewPCG(c.Seed, 0x1217)), law: c.Initial}
 }
 
 // param adds a parameter with its initial law.
@@ -50,9 +51,12 @@ func (d *declaration) values(v *ops.Var) []float32 {
 func zero(int) float64 { return 0 }
 func one(int) float64  { return 1 }
 
-// glorot is the uniform law of Glorot and Bengio 2010.
-func (d *declaration) glorot(fanIn, fanOut int64) func(int) float64 {
+// uniform is the law of weights between so many inputs and outputs.
+func (d *declaration) uniform(fanIn, fanOut int64) func(int) float64 {
 	limit := math.Sqrt(6 / float64(fanIn+fanOut))
+	if d.law == FanIn {
+		limit = math.Sqrt(1 / float64(fanIn))
+	}
 	return func(int) float64 { return limit * (2*d.random.Float64() - 1) }
 }
 
@@ -80,7 +84,7 @@ func (d *declaration) block(name string, b block, kernel, from, to int64, norm b
 		c, f = to, from
 	}
 	area := kernel * kernel
-	b.weight = d.param(name+".weight", d.glorot(area*from, area*to), kernel, kernel, c, f)
+	b.weight = d.param(name+".weight", d.uniform(area*from, area*to), kernel, kernel, c, f)
 	b.bias = d.param(name+".bias", zero, to)
 	if norm {
 		b.gamma, b.beta = d.param(name+".gamma", one, to), d.param(name+".beta", zero, to)

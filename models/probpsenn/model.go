@@ -64,7 +64,7 @@ func declareModel(rt *runtime.Runtime, c Config) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("prob-psenn: %w", err)
 	}
-	m := &Model{Config: c, rt: rt, declared: newDeclaration(c.Seed), encoder: networks[c.Network](), prototypes: &prototypes{}}
+	m := &Model{Config: c, rt: rt, declared: newDeclaration(&c), encoder: networks[c.Network](), prototypes: &prototypes{}}
 	m.encoder.declare(m.declared, &c)
 	m.prototypes.declare(m.declared, &c)
 	noise := rand.New(rand.NewPCG(c.Seed, 0x4ead))

@@ -45,16 +45,16 @@ func (v measure) print(t *testing.T, title string) {
 // TestStudyStability measures the paper's claim of "more robust explanations": what of an explanation stays under noise
 // in the input, and from one seed of the training to another.
 func TestStudyStability(t *testing.T) {
-	train, test, _ := studySets(t)
+	s := studySets(t)
 	rt := studyRuntime(t)
 	rows := make([]int, stabilityInputs)
 	for i := range rows {
 		rows[i] = i
 	}
-	test = test.Subset(rows)
+	test := s.test.Subset(rows)
 	shown := map[PrototypeKind][]*shownModel{}
 	for _, kind := range PrototypeKinds {
-		for _, m := range trainStudy(t, rt, kind, train) {
+		for _, m := range trainStudy(t, rt, kind, s) {
 			shown[kind] = append(shown[kind], showModel(t, m, test.Pixels))
 		}
 	}

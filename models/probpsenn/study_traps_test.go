@@ -22,7 +22,7 @@ type variant struct {
 
 // TestStudyTraps trains with and without the repairs of the traps that show in a training (T1 to T3).
 func TestStudyTraps(t *testing.T) {
-	train, test, _ := studySets(t)
+	s := studySets(t)
 	rt := studyRuntime(t)
 	vae := func(c *Config) { c.VAE = true }
 	diag := func(c *Config) { c.Prototypes = Diag }
@@ -37,8 +37,8 @@ func TestStudyTraps(t *testing.T) {
 	} {
 		c := studyConfig(Full, 0)
 		v.set(&c)
-		m, spread := trainVariant(t, rt, c, train, v.refit)
-		e, err := m.Evaluate(context.Background(), test, nil, nil)
+		m, spread := trainVariant(t, rt, c, s.train, v.refit)
+		e, err := m.Evaluate(context.Background(), s.test, nil, nil)
 		require.NoError(t, err)
 		joint := m.History[c.PretrainEpochs:]
 		fmt.Printf("%-62s %8.4f %6.3f %8.1f %8.1f\n", v.name+spread, e.Accuracy, e.NLL, joint[0].Interpretation, joint[len(joint)-1].Interpretation)
@@ -47,11 +47,8 @@ func TestStudyTraps(t *testing.T) {
 }
 
 // trainVariant is Train, step by step. After pre-training of a VAE it tells the spread of the encoder's means.
-func trainVariant(t *testing.T, rt *runtime.Runtime, c Config, images *data.Images, refit func(*testing.T, *Model, *data.Images)) (*Model, string) {
+func trainVariant(t *testing.T, rt *runtime.Runtime, c Config, train *data.Images, refit func(*testing.T, *Model, *data.Images)) (*Model, string) {
 	ctx := context.Background()
-	rest, held, err := data.StratifiedSplit(images.Labels, c.HoldOut, c.Seed)
-	require.NoError(t, err)
-	train := images.Subset(rest)
 	m, err := newModel(rt, c)
 	require.NoError(t, err)
 	tr, err := m.newTrainer()
@@ -72,7 +69,6 @@ func trainVariant(t *testing.T, rt *runtime.Runtime, c Config, images *data.Imag
 	require.NoError(t, tr.adam.Reset())
 	r.at = position{Phase: "joint"}
 	require.NoError(t, r.phases(ctx))
-	require.NoError(t, m.Calibrate(ctx, images.Subset(held), nil))
 	return m, spread
 }
 
