@@ -217,6 +217,9 @@ func printComparison(c *cobra.Command, r *sdmreport.Report) error {
 	return nil
 }
 
+// leastPrinted: lower levels than this are in the JSON and on the page only, beside the highest there is.
+const leastPrinted = .9
+
 func printSDMEvaluation(c *cobra.Command, e *sdm.Evaluation) error {
 	if e.Rows > 0 {
 		fmt.Fprintf(c.OutOrStdout(), "%d rows, accuracy %s without rejection, AURC %s\n", e.Rows, figureOf(e.Accuracy), figureOf(e.AURC))
@@ -230,6 +233,9 @@ func printSDMEvaluation(c *cobra.Command, e *sdm.Evaluation) error {
 		unknown []int
 	}{{"centroid", e.Centroid, e.OutOfDistribution.Centroid, e.Unlabeled.Centroid}, {"lower", e.Lower, e.OutOfDistribution.Lower, e.Unlabeled.Lower}} {
 		for i, a := range rule.e.Alphas {
+			if a.Alpha < leastPrinted && i > 0 {
+				continue
+			}
 			t.add(fmt.Sprint(a.Alpha), rule.name, shareOf(a.Count, e.Rows), figureOf(a.Accuracy), leastOf(a.ByTrueClass), leastOf(a.ByPrediction),
 				shareOf(rule.foreign[i], e.OutOfDistribution.Rows), shareOf(rule.unknown[i], e.Unlabeled.Rows))
 		}
