@@ -38,5 +38,9 @@ echo "10000 test digits; support and calibration of 15000 rows each; alpha resol
 echo "binomial standard error that alpha has there; admitted of 10000 pictures of clothes"
 study latents+reconstruction held embedding+attributes
 study latents held embedding
+echo "simple alternatives on the same features and rows (latents+reconstruction):"
+build/credence sdm evaluate --model $out/latents+reconstruction.sdmkitmodel --in $out/test.sdmdataset --ood clothes=$out/foreign.sdmdataset \
+  --training $out/held-t.sdmdataset --calibration $out/held-c.sdmdataset --alphas 0.99,0.95 | sed -n '/^at alpha/,$p'
+echo
 echo "support and calibration of rows that the encoder was trained on, for the bias:"
 study seen-latents+reconstruction trained embedding+attributes

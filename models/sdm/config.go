@@ -3,6 +3,9 @@ package sdm
 import (
 	"fmt"
 	"math"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Config describes a model.
@@ -66,7 +69,7 @@ func (c *Config) check() error {
 	if len(c.ClassNames) != c.Classes {
 		return fmt.Errorf("sdm: %d names for %d classes", len(c.ClassNames), c.Classes)
 	}
-	return nil
+	return names{}.add("classes", c.ClassNames)
 }
 
 // OutOfDistribution is the label of a support row that is known to be like no class: it matches no prediction, and so
@@ -108,7 +111,28 @@ func (d *Data) check(name string, n int) error {
 	if d.IDs != nil && len(d.IDs) != rows || d.Documents != nil && len(d.Documents) != rows {
 		return fmt.Errorf("sdm: %s: %d rows, %d ids, %d documents; one for each row or none are needed", name, rows, len(d.IDs), len(d.Documents))
 	}
+	for i, text := range d.Documents {
+		if text != nil && !utf8.ValidString(*text) {
+			return fmt.Errorf("sdm: %s: the document of row %d is not UTF-8", name, i)
+		}
+	}
 	return checkFinite(name, d.Features, n)
+}
+
+// names are those seen so far, up to canonical equivalence of Unicode, as the form of the file compares them.
+type names map[string]bool
+
+func (n names) has(name string) bool { return n[norm.NFC.String(name)] }
+
+// add demands that every name is text and not there yet.
+func (n names) add(of string, list []string) error {
+	for i, name := range list {
+		if name == "" || !utf8.ValidString(name) || n.has(name) {
+			return fmt.Errorf("sdm: %s: the name %q of number %d is empty, not UTF-8, or occurs twice", of, name, i)
+		}
+		n[norm.NFC.String(name)] = true
+	}
+	return nil
 }
 
 // checkLabels demands that every label is a class, or also one of others.

@@ -19,7 +19,7 @@ type Model struct {
 	rt        *runtime.Runtime
 	n         *network
 	scheduler *runtime.Scheduler
-	batcher   *runtime.Batcher[[]float32, Score]
+	batcher   *runtime.Batcher[[]float32, scored]
 	state     atomic.Pointer[state]
 
 	edit sync.Mutex // held by whoever makes a new state

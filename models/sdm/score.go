@@ -3,6 +3,7 @@ package sdm
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/credence-ml/credence/runtime"
 )
@@ -108,7 +109,9 @@ func (m *Model) Score(ctx context.Context, features []float32, o ScoreOptions) (
 	scores := make([]Score, rows)
 	for i := range scores {
 		s := &scores[i]
-		m.fill(s, st, found, i)
+		if err := m.fill(s, st, found, i); err != nil {
+			return nil, fmt.Errorf("sdm: row %d: %w", i, err)
+		}
 		if s.ID = fmt.Sprint(i); o.IDs != nil {
 			s.ID = o.IDs[i]
 		}
@@ -116,7 +119,8 @@ func (m *Model) Score(ctx context.Context, features []float32, o ScoreOptions) (
 			s.Label = int(o.Labels[i])
 		}
 		if exclude[i] >= 0 {
-			s.ExcludedIndex, s.ExcludedID = &o.Exclude[i], &st.records[exclude[i]].ID
+			at := o.Exclude[i]
+			s.ExcludedIndex, s.ExcludedID = &at, &st.records[exclude[i]].ID
 		}
 	}
 	if o.Nearest > 0 {
@@ -134,11 +138,21 @@ func (m *Model) ScoreOne(ctx context.Context, features []float32) (Score, error)
 	if err := checkFinite("row to score", features, len(features)); err != nil {
 		return Score{}, err
 	}
-	return m.batcher.Do(ctx, features)
+	r, err := m.batcher.Do(ctx, features)
+	if err == nil {
+		err = r.err
+	}
+	return r.score, err
+}
+
+// scored is what a batch has for one of its rows.
+type scored struct {
+	score Score
+	err   error
 }
 
 // scoreTogether is the batcher's run.
-func (m *Model) scoreTogether(ctx context.Context, s *runtime.Session, batch [][]float32, results []Score) error {
+func (m *Model) scoreTogether(ctx context.Context, s *runtime.Session, batch [][]float32, results []scored) error {
 	st, err := m.take()
 	if err != nil {
 		return err
@@ -159,7 +173,9 @@ func (m *Model) scoreTogether(ctx context.Context, s *runtime.Session, batch [][
 		return err
 	}
 	for i := range results {
-		m.fill(&results[i], st, found, i)
+		if err := m.fill(&results[i].score, st, found, i); err != nil {
+			results[i].err = fmt.Errorf("sdm: %w", err)
+		}
 	}
 	return nil
 }
@@ -178,9 +194,14 @@ func (s *state) live() int {
 }
 
 // fill computes all that follows from the match of row i.
-func (m *Model) fill(s *Score, st *state, found *matches, i int) {
+func (m *Model) fill(s *Score, st *state, found *matches, i int) error {
 	c, offset := m.config.Classes, m.config.QOffset
 	z := found.logits[i*c : (i+1)*c : (i+1)*c]
+	for _, v := range append(z, found.distance[i]) {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("its features are too large: logits %v, distance to the support %v", z, found.distance[i])
+		}
+	}
 	at := int(found.nearest[i])
 	*s = Score{Label: Unlabeled, Prediction: argMax(z), Q: int(found.q[i]), D0: found.distance[i], ZPrime: z,
 		NearestIndex: st.number(at), NearestID: st.records[at].ID, ModelID: st.id,
@@ -215,6 +236,7 @@ func (m *Model) fill(s *Score, st *state, found *matches, i int) {
 		most := st.regions[0].Alpha
 		s.MostConservative, s.MostConservativeLower = s.CentroidAlpha == most, s.LowerAlpha == most
 	}
+	return nil
 }
 
 // setLower computes the lower end of the band of the errors.

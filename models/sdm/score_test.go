@@ -91,12 +91,15 @@ func TestScoreRefuses(t *testing.T) {
 		{make([]float32, 5), ScoreOptions{Exclude: []int{-2}}, "excludes support row -2"},
 		{make([]float32, 5), ScoreOptions{Nearest: -1}, "-1 nearest"},
 		{[]float32{0, 0, float32(math.Inf(1)), 0, 0}, ScoreOptions{}, "feature 2 of row 0 is +Inf"},
+		{[]float32{0, 0, 0, 0, 0, 3e38, 3e38, 3e38, 3e38, 3e38}, ScoreOptions{}, "row 1: its features are too large"},
 	} {
 		_, err := m.Score(ctx, c.x, c.o)
 		assert.ErrorContains(t, err, c.message)
 	}
 	_, err := m.ScoreOne(ctx, make([]float32, 4))
 	assert.ErrorContains(t, err, "4 features")
+	_, err = m.ScoreOne(ctx, []float32{3e38, 3e38, 3e38, 3e38, 3e38})
+	assert.ErrorContains(t, err, "too large")
 	none, err := m.Score(ctx, nil, ScoreOptions{Nearest: 3})
 	require.NoError(t, err)
 	assert.Empty(t, none)

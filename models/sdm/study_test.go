@@ -22,7 +22,7 @@ func seeds(t *testing.T) uint64 {
 	case !hasCPU(t) || testing.Short():
 		return 2
 	}
-	return 6
+	return 4
 }
 
 // tally counts accepted rows and the right ones among them, by class, and adds up how probable the predictions were.

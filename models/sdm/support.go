@@ -131,17 +131,14 @@ func find(st *state, ids []string) ([]int, error) {
 	return rows, nil
 }
 
-// newIDs demands ids that are not empty, occur once, and are not in the support.
+// newIDs demands ids that occur once and are not in the support.
 func newIDs(st *state, ids []string) error {
-	fresh := make(map[string]bool, len(ids))
-	for i, id := range ids {
-		if id == "" || fresh[id] {
-			return fmt.Errorf("sdm: support rows: the id %q of row %d is empty or occurs twice", id, i)
-		}
-		fresh[id] = true
+	fresh := names{}
+	if err := fresh.add("support rows", ids); err != nil {
+		return err
 	}
 	for row := range st.records {
-		if id := st.records[row].ID; fresh[id] && *st.classAt(row) != removed {
+		if id := st.records[row].ID; fresh.has(id) && *st.classAt(row) != removed {
 			return fmt.Errorf("sdm: the support already has a row %q", id)
 		}
 	}

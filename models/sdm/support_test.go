@@ -99,7 +99,7 @@ func TestSupportEditsRefuse(t *testing.T) {
 	x := make([]float32, 5)
 	for message, err := range map[string]error{
 		"already has a row \"1-3\"":     m.AddSupport(ctx, Data{Features: x, Labels: []int32{0}, IDs: []string{"1-3"}}),
-		"empty or occurs twice":         m.AddSupport(ctx, Data{Features: append(x, x...), Labels: []int32{0, 0}, IDs: []string{"a", "a"}}),
+		"not UTF-8, or occurs twice":    m.AddSupport(ctx, Data{Features: append(x, x...), Labels: []int32{0, 0}, IDs: []string{"a", "a"}}),
 		"need ids":                      m.AddSupport(ctx, Data{Features: x, Labels: []int32{0}}),
 		"label -1 of row 0":             m.AddSupport(ctx, Data{Features: x, Labels: []int32{Unlabeled}, IDs: []string{"a"}}),
 		"4 features are not 1 rows":     m.AddSupport(ctx, Data{Features: x[:4], Labels: []int32{0}, IDs: []string{"a"}}),

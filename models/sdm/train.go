@@ -2,6 +2,7 @@ package sdm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -157,20 +158,15 @@ func (f *fit) check() error {
 }
 
 // checkIDs demands that no id occurs twice, within or between the sets: after a shuffle either may come to the support.
-func checkIDs(sets ...*Data) error {
-	seen := map[string]bool{}
-	for k, d := range sets {
-		if d.IDs == nil {
-			continue
-		}
-		for i, id := range d.IDs {
-			if id == "" || seen[id] {
-				return fmt.Errorf("sdm: the id %q of row %d of set %d is empty or occurs twice", id, i, k+1)
-			}
-			seen[id] = true
-		}
+func checkIDs(train, calibration *Data) error {
+	if (train.IDs == nil) != (calibration.IDs == nil) {
+		return errors.New("sdm: ids of the training rows or of the calibration rows alone; both need them, or neither")
 	}
-	return nil
+	seen := names{}
+	if err := seen.add("training rows", train.IDs); err != nil {
+		return err
+	}
+	return seen.add("calibration rows", calibration.IDs)
 }
 
 // split is the training and the calibration half of a round. Rows known to be like no class come last among the first.

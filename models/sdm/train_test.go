@@ -206,6 +206,8 @@ func TestTrainRefuses(t *testing.T) {
 	two := mixture(60, 3, 2, 1, 0, 1)
 	label := mixture(60, 3, 3, 1, 0, 1)
 	label.Labels[5] = 3
+	nameless := mixture(60, 3, 3, 1, 0, 2)
+	nameless.IDs = nil
 	unlabelled := mixture(60, 3, 3, 1, 0, 1)
 	unlabelled.Labels[5] = Unlabeled
 	for _, c := range []struct {
@@ -225,6 +227,8 @@ func TestTrainRefuses(t *testing.T) {
 		{Config{Dimension: 3, Classes: 3}, label, other, TrainOptions{}, "label 3 of row 5"},
 		{Config{Dimension: 3, Classes: 3}, unlabelled, other, TrainOptions{}, "label -1 of row 5"},
 		{Config{Dimension: 3, Classes: 3}, good, good, TrainOptions{}, "twice"},
+		{Config{Dimension: 3, Classes: 3}, good, nameless, TrainOptions{}, "alone"},
+		{Config{Dimension: 3, Classes: 2, ClassNames: []string{"\u00e9", "e\u0301"}}, good, other, TrainOptions{}, "twice"},
 		{Config{Dimension: 3, Classes: 3}, good, other, TrainOptions{Epochs: -1}, "-1 epochs"},
 		{Config{Dimension: 3, Classes: 3}, good, other, TrainOptions{LearningRate: math.NaN()}, "learning rate NaN"},
 		{Config{Dimension: 3, Classes: 3}, Data{}, other, TrainOptions{KeepSplit: true}, "0 labelled rows"},
