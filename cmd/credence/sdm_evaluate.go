@@ -92,7 +92,7 @@ func (x *sdmEvaluateFlags) run(c *cobra.Command, m *sdm.Model) error {
 // stream evaluates rows without keeping their features.
 func (x *sdmEvaluateFlags) stream(c *cobra.Command, m *sdm.Model) (*sdm.Evaluation, error) {
 	var scores []sdm.Score
-	err := eachScored(c, sdm.Ensemble{m}, x.in, dataset.Composition(x.composition), 0, func(s [][]sdm.Score) error {
+	err := eachScored(c, sdm.Ensemble{m}, x.in, dataset.Composition(x.composition), 0, nil, func(s [][]sdm.Score) error {
 		scores = append(scores, s[0]...)
 		return nil
 	})

