@@ -94,6 +94,14 @@ func (c *Config) check() error {
 	case c.BOS < -1 || c.BOS >= c.Vocab:
 		return fmt.Errorf("token %d begins a text, but there are %d", c.BOS, c.Vocab)
 	}
+	if c.RopeFactors != nil && len(c.RopeFactors) != c.HeadDim/2 {
+		return fmt.Errorf("%d factors of rotary frequencies for heads of %d elements; half as many are needed", len(c.RopeFactors), c.HeadDim)
+	}
+	for i, f := range c.RopeFactors {
+		if !(f > 0 && f < math.MaxFloat32) {
+			return fmt.Errorf("factor %d of the rotary frequencies is %g; a positive number is needed", i, f)
+		}
+	}
 	for _, scale := range []float64{c.EmbeddingScale, c.ResidualScale, c.LogitDivisor} {
 		if !(math.Abs(scale) > 1e-30 && math.Abs(scale) < 1e30) {
 			return fmt.Errorf("scales of embeddings %g, residuals %g and logits %g must be numbers other than 0", c.EmbeddingScale, c.ResidualScale, c.LogitDivisor)

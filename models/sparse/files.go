@@ -156,12 +156,16 @@ func openGGUF(path string, activation *ops.Activation) (*Checkpoint, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	c := &Checkpoint{Path: path, Format: f.Magic, Config: *config, GGUF: f, tensors: map[string]stored{}, parts: []*mapped.File{f.Part()}, close: f.Close}
+	return &Checkpoint{Path: path, Format: f.Magic, Config: *config, GGUF: f, tensors: ggufTensors(f), parts: []*mapped.File{f.Part()}, close: f.Close}, nil
+}
+
+func ggufTensors(f *gguf.File) map[string]stored {
 	types := map[gguf.Type]ops.DType{gguf.F32: ops.F32, gguf.F16: ops.F16, gguf.BF16: ops.BF16, gguf.Q8_0: ops.Q8_0, gguf.Q4_0: ops.Q4_0}
+	tensors := map[string]stored{}
 	for _, t := range f.Tensors {
-		c.tensors[t.Name] = stored{t.Name, types[t.Type], t.Type.String(), t.Shape, t.Data, 0, t.Offset}
+		tensors[t.Name] = stored{t.Name, types[t.Type], t.Type.String(), t.Shape, t.Data, 0, t.Offset}
 	}
-	return c, nil
+	return tensors
 }
 
 // readSmall reads a file that is read as a whole, within reason.

@@ -41,8 +41,7 @@ def here(name):
 def record(name, tokenizer):
     tokenizer.save(here(name + ".json"), pretty=False)
     encoded = [tokenizer.encode(s).ids for s in SAMPLES]
-    out[name] = {"ids": encoded, "plain": [tokenizer.encode(s, add_special_tokens=False).ids for s in SAMPLES],
-                 "text": [tokenizer.decode(ids) for ids in encoded]}
+    out[name] = {"ids": encoded, "text": [tokenizer.decode(ids) for ids in encoded]}
 
 
 def byte_level(name, pattern=None, normalizer=None, begin=None, **options):
