@@ -129,6 +129,39 @@ func TestLMFeatures(t *testing.T) {
 	assert.Contains(t, lm(t, "features", "--model", lmModel("text"), "--in", in, "--out", out, "--context", "2", "--truncate"), "2 rows")
 }
 
+// The whole way: documents to features, an SDM model of them, and its verdict on an answer.
+func TestLMVerify(t *testing.T) {
+	dir := t.TempDir()
+	texts := [2][]string{{"The rain had stopped", "the harbour lay flat", "the ferry left"}, {"3.14159 and 1,000", "x[i] = 0x1F;", "return width * height"}}
+	files := map[string]string{}
+	for _, name := range []string{"train", "calibration"} {
+		var rows strings.Builder
+		for i := range 40 {
+			require.NoError(t, jsonLine(&rows, map[string]any{"id": fmt.Sprintf("%s-%d", name, i), "label": i % 2,
+				"document": fmt.Sprintf("%s, %d %s", texts[i%2][i/2%3], i, name)}))
+		}
+		in := filepath.Join(dir, name+".jsonl")
+		require.NoError(t, os.WriteFile(in, []byte(rows.String()), 0o600))
+		files[name] = filepath.Join(dir, name+".sdmdataset")
+		lm(t, "features", "--model", lmModel("text"), "--in", in, "--out", files[name])
+	}
+	model := filepath.Join(dir, "m.sdmkitmodel")
+	_, stderr, status := credence(t, "sdm", "train", "--device", "go", "--training", files["train"], "--calibration", files["calibration"], "--out", model,
+		"--exemplar-dimension", "4", "--epochs", "20", "--shuffles", "1")
+	require.Zero(t, status, stderr)
+
+	args := []string{"generate", "--model", lmModel("text"), "--prompt", "The rain had stopped", "--max-tokens", "4", "--quiet", "--verify", model}
+	out := lm(t, append(args, "--nearest", "2")...)
+	assert.Regexp(t, `(?s)\n\nverdict: Class[01], (accepted at alpha 0\.\d\d|not accepted: [a-z-]+) \(probability [01]\.\d+, \d+ of the nearest agree, distance quantile [01]\.\d+\)
+nearest +class +distance +document\n(train|calibration)-\d+ +Class[01] +[0-9.e+-]+ +.*\n(train|calibration)-\d+ .*\n$`, out)
+	assert.NotContains(t, lm(t, append(args, "--nearest", "0")...), "document")
+
+	_, stderr, status = credence(t, append(append([]string{"lm", "--device", "go"}, args...), "--activation", "fatrelu:0.5")...)
+	oneLine(t, stderr, status, "trained on features of the representation \"sparse-")
+	_, stderr, status = credence(t, append(append([]string{"lm", "--device", "go"}, args...), "--alpha", "1.5")...)
+	oneLine(t, stderr, status, "alpha 1.5")
+}
+
 func TestLMBench(t *testing.T) {
 	var rates lmRates
 	require.NoError(t, json.Unmarshal([]byte(lm(t, "bench", "--model", lmModel("minicpm"), "--prompt-tokens", "5", "--tokens", "4", "--json")), &rates))
