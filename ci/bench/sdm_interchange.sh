@@ -4,7 +4,7 @@ set -euo pipefail
 environment=build/venv-sdm # outside git; made once, a large download (torch)
 if [[ ! -x $environment/bin/python ]]; then
   python3 -m venv "$environment"
-  if ! "$environment/bin/pip" install --quiet reexpress-sdm scikit-learn pyreadr; then
+  if ! "$environment/bin/pip" install --quiet reexpress-sdm; then
     rm -rf "$environment"
     echo "skipped: pip could not install reexpress-sdm"
     exit

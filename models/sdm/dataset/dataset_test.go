@@ -130,7 +130,7 @@ func TestNPYBothWays(t *testing.T) {
 	got, err := FromNPY(x, y)
 	require.NoError(t, err)
 	assert.Equal(t, d.Labels(), got.Labels())
-	assert.Equal(t, []string{"0", "1", "2"}, got.IDs())
+	assert.Equal(t, []string{"x/0", "x/1", "x/2"}, got.IDs())
 	assert.Equal(t, d.Rows[2].Embedding, got.Rows[2].Embedding)
 	got, err = FromNPY(x, "")
 	require.NoError(t, err)

@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/credence-ml/credence/models/data"
 	"github.com/credence-ml/credence/models/internal/atomicfile"
 )
 
 // FromNPY makes a data set of an NPY matrix of features [n, d] (<f4 or <f8) and, unless labels is empty, an NPY vector of
-// n integer labels. The features become the embedding, the row numbers from 0 the ids; without labels the rows are
-// Unlabeled.
+// n integer labels. The features become the embedding; the ids are the file's name and the row's number from 0,
+// x/0 of x.npy, so that those of several files can come together. Without labels the rows are Unlabeled.
 func FromNPY(features, labels string) (*Dataset, error) {
 	a, err := data.ReadNPY(features)
 	if err != nil {
@@ -44,12 +46,12 @@ func FromNPY(features, labels string) (*Dataset, error) {
 	}
 	s := &Dataset{Rows: make([]Row, n), Source: features}
 	s.arena[0] = values
-	c := newChecker(&s.Header)
+	c, name := newChecker(&s.Header), strings.TrimSuffix(filepath.Base(features), filepath.Ext(features))
 	for i := range s.Rows {
 		if classes[i] < math.MinInt32 || classes[i] > math.MaxInt32 {
 			return nil, &data.FormatError{File: labels, Expected: "labels that are classes", Found: fmt.Sprintf("%d at %d", classes[i], i)}
 		}
-		s.Rows[i] = Row{ID: strconv.Itoa(i), Label: int32(classes[i]), Embedding: values[i*d : (i+1)*d : (i+1)*d]}
+		s.Rows[i] = Row{ID: name + "/" + strconv.Itoa(i), Label: int32(classes[i]), Embedding: values[i*d : (i+1)*d : (i+1)*d]}
 		if err := c.check(&s.Rows[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", features, err)
 		}
