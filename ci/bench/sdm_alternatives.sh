@@ -20,7 +20,7 @@ if [[ ! -x $letters/venv/bin/python ]]; then
   $letters/venv/bin/pip install --quiet numpy pandas pyreadr
 fi
 if [[ ! -d $letters/package ]]; then
-  (cd $letters && apt-get -q download r-cran-mlbench >/dev/null && dpkg-deb -x r-cran-mlbench_*.deb package)
+  (cd $letters && apt-get -q -o APT::Sandbox::User=root download r-cran-mlbench >/dev/null && dpkg-deb -x r-cran-mlbench_*.deb package)
 fi
 echo
 echo "== LetterRecognition (Debian's r-cran-mlbench)"
