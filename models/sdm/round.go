@@ -29,17 +29,12 @@ type round struct {
 
 // newRound makes the network, with weights zero, and the plans of a split.
 func newRound(rt *runtime.Runtime, c *Config, train, calibration *Data, mean, deviation float32) (r *round, err error) {
-	r = &round{config: c, train: train, calibration: calibration}
+	r = &round{config: c, train: train, calibration: calibration, labelled: labelledRows(train.Labels)}
 	defer func() {
 		if err != nil {
 			r.close()
 		}
 	}()
-	for _, label := range train.Labels {
-		if label != OutOfDistribution {
-			r.labelled++
-		}
-	}
 	for i := range max(len(train.Labels), len(calibration.Labels)) {
 		r.self, r.nobody = append(r.self, int32(i)), append(r.nobody, -1)
 	}

@@ -25,7 +25,7 @@ type state struct {
 	id      string
 	engine  *engine
 	records []Record  // of all rows of all parts, also of removed ones
-	classes [][]int32 // of the rows of each part; opsRemoved where a row was removed
+	classes [][]int32 // of the rows of each part; removed where a row was
 	rank    []int32   // number of each row among those that are there; nil: nothing was removed
 
 	distances    [][]float32 // calibration distances of each class, ascending
@@ -92,10 +92,10 @@ func (s *state) count() int {
 	return n
 }
 
-// bound takes away what says more of q and q' than n support rows allow, which the form of the file forbids and scores
+// limit takes away what says more of q and q' than n support rows allow, which the form of the file forbids and scores
 // cannot reach: after a removal a region beyond them accepts nothing, a count beyond them stands for all, and stored
 // calibration rows that were matched with more are of no more use.
-func (s *state) bound(n float32) {
+func (s *state) limit(n float32) {
 	s.regions = slices.DeleteFunc(slices.Clone(s.regions), func(r Region) bool { return r.MinimumSimilarity > n })
 	similarities := make([][]float32, len(s.similarities))
 	for c, values := range s.similarities {

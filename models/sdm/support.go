@@ -58,7 +58,7 @@ func (m *Model) RemoveSupport(ids ...string) error {
 		for _, row := range rows {
 			*st.classAt(row) = removed
 		}
-		st.bound(float32(min(m.config.MaxNeighbors, st.count())))
+		st.limit(float32(min(m.config.MaxNeighbors, st.count())))
 		return st.identify(old.id, "remove", ids)
 	})
 }

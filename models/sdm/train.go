@@ -137,12 +137,7 @@ func (f *fit) check() error {
 	}
 	for r := range f.o.Shuffles {
 		train, calibration := f.split(r, false)
-		n := 0
-		for _, label := range train.Labels {
-			if label >= 0 {
-				n++
-			}
-		}
+		n := labelledRows(train.Labels)
 		if n < 2 {
 			return fmt.Errorf("sdm: %d labelled rows to train on; at least 2 are needed", n)
 		}
@@ -171,7 +166,7 @@ func checkIDs(train, calibration *Data) error {
 
 // split is the training and the calibration half of a round. Rows known to be like no class come last among the first.
 func (f *fit) split(j int, withFeatures bool) (train, calibration *Data) {
-	if f.o.KeepSplit && !hasOutOfDistribution(f.train.Labels) {
+	if f.o.KeepSplit && labelledRows(f.train.Labels) == len(f.train.Labels) {
 		return f.train, f.calibration
 	}
 	n := len(f.train.Labels)
@@ -205,13 +200,14 @@ func (f *fit) split(j int, withFeatures bool) (train, calibration *Data) {
 	return f.gather(append(first, foreign...), withFeatures), f.gather(second, withFeatures)
 }
 
-func hasOutOfDistribution(labels []int32) bool {
+// labelledRows counts the rows that have a class.
+func labelledRows(labels []int32) (n int) {
 	for _, label := range labels {
-		if label == OutOfDistribution {
-			return true
+		if label >= 0 {
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // gather picks rows of the pool: the training rows, and behind them the calibration rows.
@@ -246,13 +242,7 @@ func (f *fit) gather(rows []int, withFeatures bool) *Data {
 // open makes the round j with its first weights.
 func (f *fit) open(j int) (*round, error) {
 	train, calibration := f.split(j, true)
-	labelled := 0
-	for _, label := range train.Labels {
-		if label != OutOfDistribution {
-			labelled++
-		}
-	}
-	mean, deviation := moments(train.Features[:labelled*f.config.Dimension])
+	mean, deviation := moments(train.Features[:labelledRows(train.Labels)*f.config.Dimension])
 	if f.o.Initial != nil {
 		mean, deviation = f.o.Initial.n.mean, f.o.Initial.n.deviation
 	}
