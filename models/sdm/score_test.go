@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 
@@ -73,6 +74,46 @@ func TestScoreDoesNotDependOnCompany(t *testing.T) {
 		got[i].ID, got[i].Label = want[i].ID, want[i].Label
 	}
 	require.Equal(t, want, got)
+}
+
+// Whoever is scoring when the model is closed gets a score or an error.
+func TestCloseWhileScoring(t *testing.T) {
+	rt := openTest(t)
+	m := toy(t, rt, nil)
+	data := mixture(300, 5, 3, 1.5, 0, 7)
+	var wait sync.WaitGroup
+	started := make(chan struct{}, 16)
+	for g := range 16 {
+		wait.Go(func() {
+			for i := 0; ; i++ {
+				var err error
+				switch g % 3 {
+				case 0:
+					_, err = m.ScoreOne(context.Background(), data.Features[:5])
+				case 1:
+					_, err = m.Score(context.Background(), data.Features, ScoreOptions{Nearest: 2})
+				default:
+					if err = m.RemoveSupport("1-0"); err == nil {
+						err = m.AddSupport(context.Background(), Data{Features: data.Features[:5], Labels: []int32{0}, IDs: []string{"1-0"}})
+					} else if strings.Contains(err.Error(), "has no row") { // another removed it
+						err = nil
+					}
+				}
+				if i == 0 {
+					started <- struct{}{}
+				}
+				if err != nil {
+					assert.Regexp(t, "closed|already has", err.Error())
+					return
+				}
+			}
+		})
+	}
+	for range 16 {
+		<-started
+	}
+	m.Close()
+	wait.Wait()
 }
 
 func TestScoreRefuses(t *testing.T) {
