@@ -125,7 +125,10 @@ static void measure(int32_t threads, bool probe) {
 
 int main(int argc, char **argv) {
   const credence_backend *(*entry)(void) = credence_backend_entry;
-  if (argc < 2) return 2;
+  if (argc < 2 || atoi(argv[1]) < 1) {
+    fprintf(stderr, "usage: submit_bench THREADS [LIBRARY]\n");
+    return 2;
+  }
   if (argc > 2) {
     void *library = dlopen(argv[2], RTLD_NOW | RTLD_LOCAL);
     if (library != NULL) *(void **)&entry = dlsym(library, "credence_backend_entry");
