@@ -129,7 +129,7 @@ func labelled(d Data, features, classes int) (Data, error) {
 	return kept, nil
 }
 
-// declare lists the methods. Of the conformal sets, b are the calibration rows.
+// declare lists the methods; b are the calibration rows.
 func (f *Fitted) declare(b *batch, adaptor bool) {
 	sets := newConformal(b, f.labels, f.classes)
 	head := func(score func(b *batch) []float64) func(b *batch) *Scored {

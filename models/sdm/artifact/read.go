@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
-	"slices"
 
 	"github.com/credence-ml/credence/models/internal/bundle"
 	"github.com/credence-ml/credence/models/internal/strictjson"
@@ -154,7 +153,7 @@ func (r *reader) lines(name string, row func(o strictjson.Object) error) error {
 		if line.Err != nil {
 			return line.Err
 		}
-		o, err := strictjson.Parse(slices.Clone(line.Text))
+		o, err := strictjson.Parse(line.Text) // of the line's memory nothing is kept
 		if err == nil {
 			err = row(o)
 		}

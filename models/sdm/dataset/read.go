@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/credence-ml/credence/models/data"
 	"github.com/credence-ml/credence/models/internal/bundle"
@@ -143,7 +143,7 @@ func (r *Reader) Next() (*Row, error) {
 		if line.Err != nil {
 			return nil, line.Err
 		}
-		if len(strings.TrimSpace(string(line.Text))) == 0 {
+		if len(bytes.TrimSpace(line.Text)) == 0 {
 			continue
 		}
 		row, err := r.row(line.Text)
