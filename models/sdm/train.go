@@ -114,6 +114,10 @@ func (f *fit) check() error {
 			c.ClassNames = i.config.ClassNames
 		}
 	}
+	// before anything is made for every class: a label that is a mistake may be any number
+	if rows := len(f.train.Labels) + len(f.calibration.Labels); c.Classes > rows {
+		return fmt.Errorf("sdm: %d classes for %d rows; every class must occur", c.Classes, rows)
+	}
 	if err := c.check(); err != nil {
 		return err
 	}

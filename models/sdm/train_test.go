@@ -217,6 +217,7 @@ func TestTrainRefuses(t *testing.T) {
 		message            string
 	}{
 		{Config{Dimension: 3, Classes: 1}, good, other, TrainOptions{}, "classes"},
+		{Config{Dimension: 3, Classes: math.MaxInt32}, good, other, TrainOptions{}, "2147483647 classes for 120 rows"},
 		{Config{Dimension: 4, Classes: 3}, good, other, TrainOptions{}, "180 features are not 60 rows of 4"},
 		{Config{Dimension: 3, Classes: 3, ClassNames: []string{"a"}}, good, other, TrainOptions{}, "1 names for 3 classes"},
 		{Config{Dimension: 3, Classes: 3, AlphaResolution: .5}, good, other, TrainOptions{}, "alpha resolution 0.5"},
