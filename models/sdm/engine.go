@@ -47,14 +47,14 @@ func (s *shared) release() {
 // A part is a piece of the support on the device. Its vectors never change.
 type part struct {
 	*shared
-	rows   *ops.Var // [room, M]
+	rows   *ops.Var // [S, M]
 	memory *runtime.Memory
 }
 
-// newPart takes memory for room vectors.
-func newPart(rt *runtime.Runtime, room, dimension int) (*part, error) {
+// newPart takes memory for so many vectors.
+func newPart(rt *runtime.Runtime, rows, dimension int) (*part, error) {
 	segment := ops.NewSegment("support")
-	p := &part{rows: segment.Add("rows", ops.F32, int64(room), int64(dimension))}
+	p := &part{rows: segment.Add("rows", ops.F32, int64(rows), int64(dimension))}
 	var err error
 	if p.memory, err = rt.Allocate(segment); err != nil {
 		return nil, err
@@ -92,9 +92,8 @@ type engine struct {
 	plan  *runtime.Plan
 
 	batch                        ops.IntArg
-	live                         []ops.IntArg // rows of each part
 	features, exclude            ops.Tensor
-	class                        []ops.Tensor // [live] i32 for each part
+	class                        []ops.Tensor // [S] i32 for each part
 	logits, q, distance, nearest ops.Tensor
 
 	near nearestPlan
@@ -110,10 +109,9 @@ func newEngine(n *network, k int, parts ...*part) (*engine, error) {
 	e.exclude = g.Input("excluded row", ops.I32, ops.Shape{rows})
 	var support []ops.Support
 	for _, p := range parts {
-		live := g.IntArg("live rows", 0, p.rows.Dims[0])
-		class := g.Input("class", ops.I32, ops.Shape{live.Of(1)})
-		e.live, e.class = append(e.live, live), append(e.class, class)
-		support = append(support, ops.Support{Rows: ops.Slice(g.Use(p.rows), 0, ops.N(0), live.Of(1)), Class: class})
+		class := g.Input("class", ops.I32, ops.Dims(p.rows.Dims[0]))
+		e.class = append(e.class, class)
+		support = append(support, ops.Support{Rows: g.Use(p.rows), Class: class})
 	}
 	var exemplar ops.Tensor
 	exemplar, e.logits = n.forward(g, e.features)
@@ -162,13 +160,10 @@ func (m *matches) slice(at, end, classes int) *matches {
 	return &matches{m.logits[at*classes : end*classes], m.q[at:end], m.distance[at:end], m.nearest[at:end]}
 }
 
-// run fills out for at most maxBatch rows x. classes are those of the live rows of every part; exclude names for each
+// run fills out for at most maxBatch rows x. classes are those of the rows of every part; exclude names for each
 // row of x a row of the support that does not count, or -1.
 func (e *engine) run(ctx context.Context, b *runtime.Binding, out *matches, x []float32, exclude []int32, classes [][]int32) error {
 	b.SetInt(e.batch, int64(len(exclude)))
-	for i, c := range classes {
-		b.SetInt(e.live[i], int64(len(c)))
-	}
 	err := errors.Join(b.Write(e.features, x), b.WriteInt32(e.exclude, exclude))
 	for i, c := range classes {
 		err = errors.Join(err, b.WriteInt32(e.class[i], c))
@@ -225,7 +220,7 @@ func newProjector(n *network, s *runtime.Session, p *part) (*projector, error) {
 	return j, nil
 }
 
-// project fills the part with the exemplars of x, as many rows as it has room for, and returns their predictions.
+// project fills the part with the exemplars of x, as many rows as it has, and returns their predictions.
 func (j *projector) project(ctx context.Context, x []float32, rows, classes int) ([]int32, error) {
 	predictions := make([]int32, rows)
 	d := len(x) / rows

@@ -22,7 +22,7 @@ type nearestPlan struct {
 	rows     int // in one submission
 	batch    ops.IntArg
 	features ops.Tensor
-	distance []ops.Tensor // [B, room] for each part
+	distance []ops.Tensor // [B, S] for each part
 }
 
 func (p *nearestPlan) close() {
@@ -35,11 +35,11 @@ func (p *nearestPlan) close() {
 func (e *engine) nearestPlan() (*nearestPlan, error) {
 	p := &e.near
 	p.once.Do(func() {
-		room := int64(0)
+		support := int64(0)
 		for _, part := range e.parts {
-			room += part.rows.Dims[0]
+			support += part.rows.Dims[0]
 		}
-		p.rows = int(min(max(distancesHeld/room, 1), maxBatch))
+		p.rows = int(min(max(distancesHeld/support, 1), maxBatch))
 		g := ops.NewGraph()
 		p.batch = g.IntArg("batch", 0, int64(p.rows))
 		p.features = g.Input("features", ops.F32, ops.Shape{p.batch.Of(1), ops.N(e.n.g.Dims[1])})
@@ -79,7 +79,7 @@ func (m *Model) nearest(ctx context.Context, st *state, x []float32, exclude []i
 			}
 			var distances [][]float32
 			for i, t := range p.distance {
-				v := make([]float32, (end-at)*int(st.engine.parts[i].rows.Dims[0]))
+				v := make([]float32, (end-at)*len(st.classes[i]))
 				if err := b.Read(t, v); err != nil {
 					return err
 				}
@@ -108,8 +108,7 @@ func (s *state) nearestOf(distances [][]float32, row, exclude, count int) []Matc
 	limit := float32(math.Inf(1))
 	base := 0
 	for i, classes := range s.classes {
-		room := int(s.engine.parts[i].rows.Dims[0])
-		for k, d := range distances[i][row*room : row*room+len(classes)] {
+		for k, d := range distances[i][row*len(classes) : (row+1)*len(classes)] {
 			if classes[k] == removed || base+k == exclude || len(best) >= count && d >= limit {
 				continue
 			}
