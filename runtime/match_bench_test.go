@@ -8,10 +8,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	goruntime "runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,16 +69,17 @@ type matchCase struct {
 	mistakes         float64 // share of rows whose prediction was wrong
 }
 
-func (c matchCase) draw() (x, y []float32, prediction, class []int32) {
+// draw fills y with the support's rows.
+func (c matchCase) draw(y []float32) (x []float32, prediction, class []int32) {
 	const classes = 10
 	r := rand.New(rand.NewPCG(1, 2))
 	centres := make([]float32, classes*c.m)
 	for i := range centres {
 		centres[i] = float32(c.spread * r.NormFloat64())
 	}
-	rows := func(n int, mistakes float64) (v []float32, class []int32) {
-		v, class = make([]float32, n*c.m), make([]int32, n)
-		for i := range n {
+	rows := func(v []float32, mistakes float64) []int32 {
+		class := make([]int32, len(v)/c.m)
+		for i := range class {
 			class[i] = int32(r.IntN(classes))
 			for k := range c.m {
 				v[i*c.m+k] = centres[int(class[i])*c.m+k] + float32(r.NormFloat64())
@@ -83,11 +88,10 @@ func (c matchCase) draw() (x, y []float32, prediction, class []int32) {
 				class[i] = ops.ClassBreaks
 			}
 		}
-		return v, class
+		return class
 	}
-	x, prediction = rows(c.queries, 0)
-	y, class = rows(c.rows, c.mistakes)
-	return x, y, prediction, class
+	x = make([]float32, c.queries*c.m)
+	return x, rows(x, 0), rows(y, c.mistakes)
 }
 
 // bindOver compiles a graph over the support and binds it in a session of its own.
@@ -107,19 +111,21 @@ type matchBench struct {
 	rt     *Runtime
 	rows   *ops.Var
 	memory *Memory
-	x      []float32
+	x, y   []float32
 	match  *Binding
 	q      ops.Tensor
 }
 
 func newMatchBench(t *testing.T, rt *Runtime, c matchCase) *matchBench {
-	x, y, prediction, class := c.draw()
-	segment := ops.NewSegment("support")
-	b := &matchBench{matchCase: c, rt: rt, x: x, rows: segment.Add("rows", ops.F32, int64(c.rows), int64(c.m))}
-	var err error
-	b.memory, err = rt.Allocate(segment)
+	support, err := syscall.Mmap(-1, 0, 4*c.rows*c.m, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	require.NoError(t, err)
-	require.NoError(t, b.memory.Write(b.rows, y))
+	y := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(support))), c.rows*c.m)
+	x, prediction, class := c.draw(y)
+	segment := ops.NewSegment("support")
+	b := &matchBench{matchCase: c, rt: rt, x: x, y: y, rows: segment.Add("rows", ops.F32, int64(c.rows), int64(c.m))}
+	b.memory, err = rt.Map(segment, support)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = syscall.Munmap(support) })
 	g := ops.NewGraph()
 	in, p := g.Input("x", ops.F32, ops.Dims(int64(c.queries), int64(c.m))), g.Input("prediction", ops.I32, ops.Dims(int64(c.queries)))
 	classes := g.Input("class", ops.I32, ops.Dims(int64(c.rows)))
@@ -188,7 +194,7 @@ func benchRuntime(t *testing.T) *Runtime {
 // TestBenchMatch times matching against the matrix product of the same size and against FAISS.
 func TestBenchMatch(t *testing.T) {
 	rt := benchRuntime(t)
-	fmt.Printf("\nmatching 1000 queries of 1000 elements, K = 2048, one thread each, in turn; processor seconds, medians of 5, ratios within a round\n")
+	fmt.Printf("\nmatching 1000 queries of 1000 elements, K = 2048, one thread each, in turn; processor seconds, medians of 3, ratios within a round\n")
 	fmt.Printf("%-38s %8s %9s %9s %9s %15s %13s\n", "support", "mean q", "match", "product", "FAISS", "match / product", "FAISS / match")
 	for _, c := range []matchCase{
 		{name: "random", rows: 20000},
@@ -202,7 +208,7 @@ func TestBenchMatch(t *testing.T) {
 		product := b.product(t)
 		peer := newFaissPeer(t, c.queries, c.rows, c.m)
 		var match, bare, faiss, overBare, overMatch []float64
-		for round := range 6 {
+		for round := range 4 {
 			m, p, f := timed(t, b.match), timed(t, product), 0.0
 			if peer != nil {
 				f = peer.search(t)
@@ -221,4 +227,57 @@ func TestBenchMatch(t *testing.T) {
 		product.s.Close()
 		b.close()
 	}
+}
+
+// TestBenchMatchOne times single queries against a reduction that does nothing but read the support.
+func TestBenchMatchOne(t *testing.T) {
+	rt := benchRuntime(t)
+	b := newMatchBench(t, rt, matchCase{queries: 1, rows: 60000, m: 1000})
+	defer b.close()
+	g := ops.NewGraph()
+	g.Output(ops.SumSquares(g.Use(b.rows)))
+	sum := bindOver(t, rt, b.memory, g)
+	var match, read, ratio []float64
+	for round := range 12 {
+		m, r := timed(t, b.match), timed(t, sum)
+		if round > 0 {
+			match, read, ratio = append(match, m), append(read, r), append(ratio, r/m)
+		}
+	}
+	gigabytes := 4e-9 * float64(len(b.y))
+	fmt.Printf("\none query, 60000 rows of 1000 elements, one thread, in turn; GB per processor second, medians of 11\n")
+	fmt.Printf("  match               %6.2f\n  reduce_sum_squares  %6.2f; the match is %.2f times as fast (median of ratios)\n",
+		gigabytes/median(match), gigabytes/median(read), median(ratio))
+}
+
+// TestBenchMatchMemory grows the support to a million rows.
+func TestBenchMatchMemory(t *testing.T) {
+	rt := benchRuntime(t)
+	fmt.Printf("\nmatching 1000 queries of 256 elements, K = 2048, one thread; memory beyond the support is the peak of the whole process less it\n")
+	fmt.Printf("%10s %18s %24s %24s\n", "rows", "processor seconds", "ns per query and row", "MiB beyond the support")
+	for _, rows := range []int{125000, 250000, 500000, 1000000} {
+		b := newMatchBench(t, rt, matchCase{queries: 1000, rows: rows, m: 256, spread: 1, mistakes: .01})
+		goruntime.GC()
+		debug.FreeOSMemory()
+		require.NoError(t, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // the peak starts anew
+		var times []float64
+		for range 3 {
+			times = append(times, timed(t, b.match))
+		}
+		support := float64(4*len(b.y)) / (1 << 20)
+		seconds := median(times)
+		fmt.Printf("%10d %18.2f %24.2f %24.0f\n", rows, seconds, seconds*1e6/float64(rows), peakMiB(t)-support)
+		b.close()
+		require.NoError(t, syscall.Madvise(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b.y))), 4*len(b.y)), syscall.MADV_DONTNEED))
+	}
+}
+
+func peakMiB(t *testing.T) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(status), "VmHWM:")
+	require.True(t, found)
+	v, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	require.NoError(t, err)
+	return v / 1024
 }
