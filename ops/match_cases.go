@@ -16,8 +16,10 @@ func matchData(c *CaseGraph, n, s, m int64, points func(c *CaseGraph, n, s, m in
 			class[j] = ClassRemoved
 		}
 	}
-	return x, c.Indices(0, 3, n), c.Indices(-1, max(s, 1), n), Support{rows, c.Values(I32, class, s)}
+	return x, c.Indices(0, 3, n), c.Indices(-1, max(s, 1), n), bare(rows, c.Values(I32, class, s))
 }
+
+func bare(rows, class Tensor) Support { return Support{Rows: rows, Class: class} }
 
 // oneClass makes all rows of a support good for the queries that predict class 0.
 func oneClass(c *CaseGraph, rows int64) Tensor { return c.Values(I32, make([]float64, rows), rows) }
@@ -64,11 +66,11 @@ func matchCases() []Case {
 				own[i] = float64(i)
 			}
 			class := c.Indices(0, 2, n)
-			y := Support{x, class}
+			y := bare(x, class)
 			return append(record(x, class, c.Values(I32, own, n), 2048, y), record(x, class, Tensor{}, 2048, y)...)
 		}},
 		{Name: "K cuts a long match", Record: func(c *CaseGraph) []Tensor {
-			x, y := c.Normal(20, 11), Support{c.Normal(3000, 11), oneClass(c, 3000)}
+			x, y := c.Normal(20, 11), bare(c.Normal(3000, 11), oneClass(c, 3000))
 			zero := Full(c.Graph, I32, 0, Dims(20))
 			return append(record(x, zero, Tensor{}, 100, y), record(x, zero, Tensor{}, 5000, y)...)
 		}},
@@ -79,15 +81,15 @@ func matchCases() []Case {
 				class[j] = math.Max(0, float64(j%600-597))
 			}
 			zero := Full(c.Graph, I32, 0, Dims(20))
-			return record(x, zero, Tensor{}, 37, Support{rows, c.Values(I32, class, 2500)})
+			return record(x, zero, Tensor{}, 37, bare(rows, c.Values(I32, class, 2500)))
 		}},
 		{Name: "every row removed", Record: func(c *CaseGraph) []Tensor {
-			return record(c.Normal(3, 5), c.Indices(0, 2, 3), Tensor{}, 4, Support{c.Normal(8, 5), Full(c.Graph, I32, ClassRemoved, Dims(8))})
+			return record(c.Normal(3, 5), c.Indices(0, 2, 3), Tensor{}, 4, bare(c.Normal(8, 5), Full(c.Graph, I32, ClassRemoved, Dims(8))))
 		}},
 		{Name: "a prediction without rows, and a negative one", Record: func(c *CaseGraph) []Tensor {
 			p := c.Values(I32, []float64{7, ClassBreaks, ClassRemoved, 0, -9}, 5)
 			class := c.Values(I32, []float64{0, ClassBreaks, ClassRemoved, 0, -9, 0}, 6)
-			return record(c.Normal(5, 4), p, Tensor{}, 4, Support{c.Normal(6, 4), class})
+			return record(c.Normal(5, 4), p, Tensor{}, 4, bare(c.Normal(6, 4), class))
 		}},
 		{Name: "several supports", Record: func(c *CaseGraph) []Tensor {
 			const n, m = 30, 9
@@ -95,13 +97,13 @@ func matchCases() []Case {
 			_, b := lattice(c, 0, 1, m)
 			_, e := lattice(c, 0, 0, m)
 			_, d := lattice(c, 0, 290, m)
-			y := func(rows Tensor) Support { return Support{rows, c.Indices(-2, 2, rows.Dim(0).N)} }
-			return record(x, c.Indices(0, 2, n), c.Indices(0, 404, n), 60, Support{a, oneClass(c, 113)}, y(b), y(e), y(d))
+			y := func(rows Tensor) Support { return bare(rows, c.Indices(-2, 2, rows.Dim(0).N)) }
+			return record(x, c.Indices(0, 2, n), c.Indices(0, 404, n), 60, bare(a, oneClass(c, 113)), y(b), y(e), y(d))
 		}},
 		{Name: "strided rows", Record: func(c *CaseGraph) []Tensor {
 			x, y := c.Normal(9, 40), c.Normal(50, 31)
 			class := Reshape(Slice(c.Indices(0, 2, 50, 2), 1, N(0), N(1)), N(50))
-			return record(Slice(x, 1, N(5), N(23)), c.Indices(0, 2, 9), Tensor{}, 20, Support{Slice(y, 1, N(0), N(23)), class})
+			return record(Slice(x, 1, N(5), N(23)), c.Indices(0, 2, 9), Tensor{}, 20, bare(Slice(y, 1, N(0), N(23)), class))
 		}},
 		{Name: "batch argument", Record: func(c *CaseGraph) []Tensor {
 			n := c.Int("batch", 9, 4)
@@ -114,7 +116,7 @@ func matchCases() []Case {
 			x, prediction, exclude, y := matchData(c, 6, 150, 5, lattice)
 			_, _, _, z := matchData(c, 0, 90, 5, lattice)
 			live := func(s Support, n IntArg) Support {
-				return Support{Slice(s.Rows, 0, N(0), n.Of(1)), Slice(s.Class, 0, N(0), n.Of(1))}
+				return bare(Slice(s.Rows, 0, N(0), n.Of(1)), Slice(s.Class, 0, N(0), n.Of(1)))
 			}
 			return record(x, prediction, exclude, 10, live(y, a), live(z, b))
 		}},
@@ -122,10 +124,10 @@ func matchCases() []Case {
 			x, y := pairValues(c, append([]float64{3e38, -3e38, 1e-45, 1e-23, 2e19, 65504, math.NaN()}, plainValues...)...)
 			n := x.Dim(0).N
 			p := c.Indices(0, 2, n)
-			nan := Support{Full(c.Graph, F32, math.NaN(), Dims(40, 1)), oneClass(c, 40)}
-			rows := Support{y, c.Indices(-1, 2, n)}
+			nan := bare(Full(c.Graph, F32, math.NaN(), Dims(40, 1)), oneClass(c, 40))
+			rows := bare(y, c.Indices(-1, 2, n))
 			return append(append(record(x, p, Tensor{}, 9, rows), record(x, p, Tensor{}, 30, nan, rows)...),
-				record(x, Full(c.Graph, I32, 0, Dims(n)), Tensor{}, 50, Support{y, oneClass(c, n)}, nan)...)
+				record(x, Full(c.Graph, I32, 0, Dims(n)), Tensor{}, 50, bare(y, oneClass(c, n)), nan)...)
 		}},
 		bench("large, batch", 256, 4096, 1000),
 		bench("large, one query", 1, 20000, 1000),

@@ -16,8 +16,8 @@ func TestMatchByHand(t *testing.T) {
 		prediction := c.Values(I32, []float64{0, 1, 0, 0, 1}, 5)
 		exclude := c.Values(I32, []float64{-1, 1, -1, 3, -1}, 5)
 		q, distance, nearest := Match(x, prediction, exclude, N(3),
-			Support{y, c.Values(I32, []float64{0, 0, 0, ClassBreaks}, 4)}, Support{z, c.Values(I32, []float64{0}, 1)})
-		none, far, nobody := Match(x, prediction, Tensor{}, N(3), Support{y, Full(c.Graph, I32, ClassRemoved, Dims(4))})
+			bare(y, c.Values(I32, []float64{0, 0, 0, ClassBreaks}, 4)), bare(z, c.Values(I32, []float64{0}, 1)))
+		none, far, nobody := Match(x, prediction, Tensor{}, N(3), bare(y, Full(c.Graph, I32, ClassRemoved, Dims(4))))
 		return []Tensor{q, distance, nearest, none, far, nobody}
 	})
 	require.NoError(t, err)
@@ -30,20 +30,20 @@ func TestMatchByHand(t *testing.T) {
 }
 
 func TestMatchRefusesWhatDoesNotFit(t *testing.T) {
-	support := func(c *CaseGraph, rows, m int64) Support { return Support{c.Normal(rows, m), c.Indices(0, 2, rows)} }
+	support := func(c *CaseGraph, rows, m int64) Support { return bare(c.Normal(rows, m), c.Indices(0, 2, rows)) }
 	for text, record := range map[string]func(c *CaseGraph){
 		"support 1 in4": func(c *CaseGraph) {
 			Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(1), support(c, 5, 4), support(c, 5, 6))
 		},
 		"one i32 for each of its": func(c *CaseGraph) {
-			Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(1), Support{c.Normal(5, 4), c.Indices(0, 2, 4)})
+			Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(1), bare(c.Normal(5, 4), c.Indices(0, 2, 4)))
 		},
 		"the prediction in1": func(c *CaseGraph) { Match(c.Normal(3, 4), c.Normal(3), Tensor{}, N(1), support(c, 5, 4)) },
 		"the excluded row in2": func(c *CaseGraph) {
 			Match(c.Normal(3, 4), c.Indices(0, 2, 3), c.Indices(0, 2, 4), N(1), support(c, 5, 4))
 		},
-		"at least one pair": func(c *CaseGraph) { Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(1)) },
-		"K is 0":            func(c *CaseGraph) { Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(0), support(c, 5, 4)) },
+		"at least one support of 2": func(c *CaseGraph) { Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(1)) },
+		"K is 0":                    func(c *CaseGraph) { Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(0), support(c, 5, 4)) },
 		"30 supports; at most 29": func(c *CaseGraph) {
 			Match(c.Normal(3, 4), c.Indices(0, 2, 3), Tensor{}, N(1), many(30, support(c, 5, 4))...)
 		},

@@ -64,6 +64,8 @@ const (
 	OpPairwiseArgMin           Opcode = 81
 	OpPairwiseCount            Opcode = 82
 	OpMatch                    Opcode = 83
+	OpMatchCodes               Opcode = 84
+	OpMatchCoded               Opcode = 85
 	OpCholesky                 Opcode = 90
 	OpCholeskyGrad             Opcode = 91
 	OpTriMatmul                Opcode = 92

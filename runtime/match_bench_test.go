@@ -95,12 +95,12 @@ func (c matchCase) draw(y []float32) (x []float32, prediction, class []int32) {
 }
 
 // bindOver compiles a graph over the support and binds it in a session of its own.
-func bindOver(t *testing.T, rt *Runtime, memory *Memory, g *ops.Graph) *Binding {
+func bindOver(t *testing.T, rt *Runtime, g *ops.Graph, memory ...*Memory) *Binding {
 	p, err := rt.Compile(g, "bench")
 	require.NoError(t, err)
 	s, err := rt.NewSession()
 	require.NoError(t, err)
-	b, err := s.Bind(p, memory)
+	b, err := s.Bind(p, memory...)
 	require.NoError(t, err)
 	return b
 }
@@ -108,34 +108,48 @@ func bindOver(t *testing.T, rt *Runtime, memory *Memory, g *ops.Graph) *Binding 
 // A matchBench is a support in memory, and its match with all queries of the case.
 type matchBench struct {
 	matchCase
-	rt     *Runtime
-	rows   *ops.Var
-	memory *Memory
-	x, y   []float32
-	match  *Binding
-	q      ops.Tensor
+	rt                *Runtime
+	support           *ops.Var
+	memory            *Memory
+	x, y              []float32
+	prediction, class []int32
+	match             *Binding
+	q                 ops.Tensor
 }
 
 func newMatchBench(t *testing.T, rt *Runtime, c matchCase) *matchBench {
-	support, err := syscall.Mmap(-1, 0, 4*c.rows*c.m, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	mapping, err := syscall.Mmap(-1, 0, 4*c.rows*c.m, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	require.NoError(t, err)
-	y := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(support))), c.rows*c.m)
+	y := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(mapping))), c.rows*c.m)
 	x, prediction, class := c.draw(y)
 	segment := ops.NewSegment("support")
-	b := &matchBench{matchCase: c, rt: rt, x: x, y: y, rows: segment.Add("rows", ops.F32, int64(c.rows), int64(c.m))}
-	b.memory, err = rt.Map(segment, support)
+	b := &matchBench{matchCase: c, rt: rt, x: x, y: y, support: segment.Add("rows", ops.F32, int64(c.rows), int64(c.m))}
+	b.memory, err = rt.Map(segment, mapping)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = syscall.Munmap(support) })
-	g := ops.NewGraph()
-	in, p := g.Input("x", ops.F32, ops.Dims(int64(c.queries), int64(c.m))), g.Input("prediction", ops.I32, ops.Dims(int64(c.queries)))
-	classes := g.Input("class", ops.I32, ops.Dims(int64(c.rows)))
-	q, distance, nearest := ops.Match(in, p, ops.Tensor{}, ops.N(2048), ops.Support{Rows: g.Use(b.rows), Class: classes})
-	g.Output(q, distance, nearest)
-	b.q, b.match = q, bindOver(t, rt, b.memory, g)
-	require.NoError(t, b.match.Write(in, x))
-	require.NoError(t, b.match.WriteInt32(p, prediction))
-	require.NoError(t, b.match.WriteInt32(classes, class))
+	t.Cleanup(func() { _ = syscall.Munmap(mapping) })
+	b.prediction, b.class = prediction, class
+	b.match, b.q = b.bind(t, ops.NewGraph(), ops.Codes{})
 	return b
+}
+
+// bind records the match into g, with codes of the support if there are any, and binds it.
+func (b *matchBench) bind(t *testing.T, g *ops.Graph, codes ops.Codes, memory ...*Memory) (r *Binding, q ops.Tensor) {
+	in, p := g.Input("x", ops.F32, ops.Dims(int64(b.queries), int64(b.m))), g.Input("prediction", ops.I32, ops.Dims(int64(b.queries)))
+	classes := g.Input("class", ops.I32, ops.Dims(int64(b.rows)))
+	q, distance, nearest := ops.Match(in, p, ops.Tensor{}, ops.N(2048), ops.Support{Rows: g.Use(b.support), Class: classes, Codes: codes})
+	g.Output(q, distance, nearest)
+	r = bindOver(t, b.rt, g, append(memory, b.memory)...)
+	require.NoError(t, r.Write(in, b.x))
+	require.NoError(t, r.WriteInt32(p, b.prediction))
+	require.NoError(t, r.WriteInt32(classes, b.class))
+	return r, q
+}
+
+// read is q of the last run.
+func (b *matchBench) read(t *testing.T, r *Binding, q ops.Tensor) []int32 {
+	v := make([]int32, b.queries)
+	require.NoError(t, r.ReadInt32(q, v))
+	return v
 }
 
 func (b *matchBench) close() {
@@ -147,16 +161,15 @@ func (b *matchBench) close() {
 func (b *matchBench) product(t *testing.T) *Binding {
 	g := ops.NewGraph()
 	in := g.Input("x", ops.F32, ops.Dims(int64(b.queries), int64(b.m)))
-	g.Output(ops.MatMul(in, g.Use(b.rows), ops.MatMulOptions{TransposeB: true}))
-	r := bindOver(t, b.rt, b.memory, g)
+	g.Output(ops.MatMul(in, g.Use(b.support), ops.MatMulOptions{TransposeB: true}))
+	r := bindOver(t, b.rt, g, b.memory)
 	require.NoError(t, r.Write(in, b.x))
 	return r
 }
 
 // meanQ is the mean q of the last run.
 func (b *matchBench) meanQ(t *testing.T) float64 {
-	q, sum := make([]int32, b.queries), 0.0
-	require.NoError(t, b.match.ReadInt32(b.q, q))
+	q, sum := b.read(t, b.match, b.q), 0.0
 	for _, v := range q {
 		sum += float64(v)
 	}
@@ -235,19 +248,42 @@ func TestBenchMatchOne(t *testing.T) {
 	b := newMatchBench(t, rt, matchCase{queries: 1, rows: 60000, m: 1000})
 	defer b.close()
 	g := ops.NewGraph()
-	g.Output(ops.SumSquares(g.Use(b.rows)))
-	sum := bindOver(t, rt, b.memory, g)
-	var match, read, ratio []float64
+	g.Output(ops.SumSquares(g.Use(b.support)))
+	sum := bindOver(t, rt, g, b.memory)
+	coded := b.coded(t)
+	var match, codes, read, ratio, codedRatio []float64
 	for round := range 12 {
-		m, r := timed(t, b.match), timed(t, sum)
+		m, c, r := timed(t, b.match), timed(t, coded), timed(t, sum)
 		if round > 0 {
-			match, read, ratio = append(match, m), append(read, r), append(ratio, r/m)
+			match, codes, read = append(match, m), append(codes, c), append(read, r)
+			ratio, codedRatio = append(ratio, r/m), append(codedRatio, r/c)
 		}
 	}
 	gigabytes := 4e-9 * float64(len(b.y))
-	fmt.Printf("\none query, 60000 rows of 1000 elements, one thread, in turn; GB per processor second, medians of 11\n")
-	fmt.Printf("  match               %6.2f\n  reduce_sum_squares  %6.2f; the match is %.2f times as fast (median of ratios)\n",
-		gigabytes/median(match), gigabytes/median(read), median(ratio))
+	fmt.Printf("\none query, 60000 rows of 1000 elements, one thread, in turn; GB of float32 rows per processor second, medians of 11\n")
+	fmt.Printf("  reduce_sum_squares  %6.2f\n  match               %6.2f, %.2f times as fast (median of ratios)\n  match with codes    %6.2f, %.2f\n",
+		gigabytes/median(read), gigabytes/median(match), median(ratio), gigabytes/median(codes), median(codedRatio))
+}
+
+// coded binds the match with codes, which it makes, and checks that the answer is the same.
+func (b *matchBench) coded(t *testing.T) *Binding {
+	s := ops.NewSegment("codes")
+	centre, code, fit := s.Add("centre", ops.F32, int64(b.m)), s.Add("code", ops.U8, int64(b.rows), int64(b.m)), s.Add("fit", ops.F32, int64(b.rows), 2)
+	memory, err := b.rt.Allocate(s)
+	require.NoError(t, err)
+	t.Cleanup(memory.Close)
+	g := ops.NewGraph()
+	made := ops.MatchCodes(g.Use(b.support))
+	ops.Assign(g.Use(centre), made.Centre)
+	ops.Assign(g.Use(code), made.Code)
+	ops.Assign(g.Use(fit), made.Fit)
+	timed(t, bindOver(t, b.rt, g, b.memory, memory))
+	g = ops.NewGraph()
+	r, q := b.bind(t, g, ops.Codes{Centre: g.Use(centre), Code: g.Use(code), Fit: g.Use(fit)}, memory)
+	timed(t, r)
+	timed(t, b.match)
+	require.Equal(t, b.read(t, b.match, b.q), b.read(t, r, q))
+	return r
 }
 
 // TestBenchMatchMemory grows the support to a million rows.

@@ -77,7 +77,7 @@ type matchPlan struct {
 	queries, rows, m int
 }
 
-func newMatchPlan(t *testing.T, rt *Runtime, queries, rows, m int) *matchPlan {
+func newMatchPlan(t *testing.T, rt *Runtime, queries, rows, m int, coded bool) *matchPlan {
 	p := &matchPlan{queries: queries, rows: rows, m: m}
 	g := ops.NewGraph()
 	p.n, p.k = g.IntArg("queries", 0, int64(queries)), g.IntArg("K", 1, int64(2*rows))
@@ -88,6 +88,9 @@ func newMatchPlan(t *testing.T, rt *Runtime, queries, rows, m int) *matchPlan {
 		p.s[i] = g.IntArg(fmt.Sprintf("rows %d", i), 0, int64(rows))
 		p.supports[i].Rows = g.Input("rows", ops.F32, ops.Shape{p.s[i].Of(1), ops.N(int64(m))})
 		p.supports[i].Class = g.Input("class", ops.I32, ops.Shape{p.s[i].Of(1)})
+		if coded {
+			p.supports[i].Codes = ops.MatchCodes(p.supports[i].Rows)
+		}
 	}
 	p.q, p.distance, p.nearest = ops.Match(p.x, p.prediction, p.exclude, p.k.Of(1), p.supports[:]...)
 	g.Output(p.q, p.distance, p.nearest)
@@ -233,8 +236,12 @@ func TestMatchIsItsDefinition(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d threads", isa, threads), func(t *testing.T) {
 				rt := openTest(t, WithDevice("cpu"), WithCPUISA(isa), WithThreads(threads))
 				r := rand.New(rand.NewPCG(7, uint64(threads)))
-				for _, size := range []struct{ queries, rows, m, rounds int }{{40, 60, 1, rounds}, {30, 300, 3, rounds / 2}, {150, 700, 19, rounds / 10}, {90, 900, 300, rounds / 20}, {60, 4000, 40, rounds / 50}} {
-					p := newMatchPlan(t, rt, size.queries, size.rows, size.m)
+				for _, size := range []struct {
+					queries, rows, m, rounds int
+					coded                    bool
+				}{{40, 60, 1, rounds, false}, {30, 300, 3, rounds / 2, false}, {150, 700, 19, rounds / 10, false}, {90, 900, 300, rounds / 20, false},
+					{60, 4000, 40, rounds / 50, false}, {4, 300, 3, rounds / 2, true}, {4, 900, 67, rounds / 5, true}} {
+					p := newMatchPlan(t, rt, size.queries, size.rows, size.m, size.coded)
 					for round := range size.rounds {
 						problem := p.draw(r)
 						n, s := len(problem.prediction), len(problem.class)

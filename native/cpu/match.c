@@ -1,10 +1,12 @@
-/* match.c: the MATCH operation: its arguments, and how the work is shared out. See match.h.
+/* match.c: the operations MATCH, MATCH_CODES and MATCH_CODED: their arguments, and how the work is shared out. See
+ * match.h.
  *
  * A task is a block of queries against a part of the support's rows. Parts, each with lists of its own, are several
  * only where there are too few blocks for the threads. Lists have a fixed share of memory: queries are taken in turns,
  * as many at a time as have room. */
 #include "match.h"
 
+#include "match_coded.h"
 #include "match_screen.h"
 
 enum {
@@ -12,6 +14,7 @@ enum {
   TURN = 1024,            /* most queries at a time */
   TURN_FLOATS = 8 << 20,  /* most elements of them */
   PARTS = 16,             /* tasks, where there are threads and parts can make so many */
+  CODED_QUERIES = 4,      /* more are faster without codes, which every query reads for itself */
   SCREEN_QUERIES = 48,    /* fewer are faster without screening: a matrix product packs the support, */
   SCREEN_ELEMENTS = 16,   /* and short rows are not worth one */
   SCREEN_SHARE = 192,     /* queries for which it is packed once, if there are several threads */
@@ -27,55 +30,75 @@ static int64_t list_bytes(int64_t room) { return LIST_HEAD + room * (int64_t)siz
 
 /* ---- arguments ---- */
 
-static int32_t check_rows(const cr_tensor *t, int64_t d, const char *what, credence_error *err) {
-  int32_t status = cr_expect_dtype(t, CREDENCE_F32, "match", what, err);
+static int32_t check_rows(const cr_tensor *t, int64_t d, const char *op, const char *what, credence_error *err) {
+  int32_t status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
   if (status != CREDENCE_OK) return status;
   char shape[96];
   if (t->ndim != 2 || (t->dim[1] > 1 && t->stride[1] != 4) || t->stride[0] % 4 != 0)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %s is not a matrix of rows of adjacent elements", what);
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is not a matrix of rows of adjacent elements", op, what);
   if (t->dim[1] == d) return CREDENCE_OK;
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %s is %s; the rows of x have %lld elements", what,
+  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is %s; rows of %lld elements are needed", op, what,
                  cr_shape(t, shape), (long long)d);
 }
 
-static int32_t check_per_row(const cr_tensor *t, int32_t dtype, int64_t n, const char *what, credence_error *err) {
-  int32_t status = cr_expect_dtype(t, dtype, "match", what, err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(t, "match", what, err);
-  if (status != CREDENCE_OK || (t->ndim == 1 && t->dim[0] == n)) return status;
+/* Dense, of n elements, or rows of them where each is positive. */
+static int32_t check_dense(const cr_tensor *t, int32_t dtype, int64_t n, int64_t each, const char *op, const char *what,
+                           credence_error *err) {
+  int32_t status = cr_expect_dtype(t, dtype, op, what, err);
+  if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
+  if (status != CREDENCE_OK) return status;
+  if (t->dim[0] == n && (each < 0 ? t->ndim == 1 : t->ndim == 2 && t->dim[1] == each)) return status;
   char shape[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %s is %s; %lld are needed", what, cr_shape(t, shape),
+  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is %s; %lld of them are needed", op, what, cr_shape(t, shape),
                  (long long)n);
 }
 
-/* The call as a match; also proves that everything fits together. */
-static int32_t describe(const cr_call *call, cr_match *m, credence_error *err) {
-  int32_t status = cr_expect(call, "match", 5, 3 + 2 * CR_MATCH_SUPPORTS, 3, 0, 1, 0, err);
+static int32_t check_codes(const cr_tensor *code, const cr_tensor *fit, const cr_tensor *centre, int64_t n, int64_t d,
+                           const char *op, credence_error *err) {
+  int32_t status = check_dense(centre, CREDENCE_F32, d, -1, op, "the centre", err);
+  if (status == CREDENCE_OK) status = check_dense(code, CREDENCE_U8, n, d, op, "the code", err);
+  if (status == CREDENCE_OK) status = check_dense(fit, CREDENCE_F32, n, 2, op, "the fit", err);
+  return status;
+}
+
+/* The call as a match, of supports with codes or without; also proves that everything fits together. */
+static int32_t describe(const cr_call *call, bool coded, cr_match *m, credence_error *err) {
+  const char *op = coded ? "match_coded" : "match";
+  const uint32_t each = coded ? 5 : 2;
+  int32_t status = cr_expect(call, op, 3 + each, 3 + 2 * CR_MATCH_SUPPORTS, 3, 0, 1, 0, err);
   if (status != CREDENCE_OK) return status;
-  if (call->n_in % 2 == 0)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: %u inputs; rows and classes come in pairs", call->n_in);
+  if ((call->n_in - 3) % each != 0)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %u inputs; three, and %u for each support are needed", op,
+                   call->n_in, each);
   const cr_tensor *x = &call->in[0];
-  *m = (cr_match){.d = x->ndim == 2 ? x->dim[1] : 0, .k = call->i[0]};
-  status = check_rows(x, m->d, "x", err);
+  *m = (cr_match){.d = x->ndim == 2 ? x->dim[1] : 0, .k = call->i[0], .coded = coded};
+  status = check_rows(x, m->d, op, "x", err);
   if (status != CREDENCE_OK) return status;
   m->x = (cr_rows){x->data, x->dim[0], x->stride[0]};
-  status = check_per_row(&call->in[1], CREDENCE_I32, m->x.n, "the prediction", err);
-  if (status == CREDENCE_OK) status = check_per_row(&call->in[2], CREDENCE_I32, m->x.n, "the excluded row", err);
-  for (uint32_t a = 3; a < call->n_in && status == CREDENCE_OK; a += 2) {
-    const cr_tensor *y = &call->in[a], *c = &call->in[a + 1];
-    status = check_rows(y, m->d, "a support", err);
-    if (status == CREDENCE_OK) status = check_per_row(c, CREDENCE_I32, y->dim[0], "the class of a support", err);
-    m->support[m->supports++] =
-        (cr_match_support){{y->data, y->dim[0], y->stride[0]}, (const int32_t *)c->data, m->rows};
-    if (status == CREDENCE_OK) m->rows += y->dim[0];
+  status = check_dense(&call->in[1], CREDENCE_I32, m->x.n, -1, op, "the prediction", err);
+  if (status == CREDENCE_OK) status = check_dense(&call->in[2], CREDENCE_I32, m->x.n, -1, op, "the excluded row", err);
+  for (const cr_tensor *y = call->in + 3; y < call->in + call->n_in && status == CREDENCE_OK; y += each) {
+    status = check_rows(y, m->d, op, "a support", err);
+    if (status == CREDENCE_OK) status = check_dense(y + 1, CREDENCE_I32, y->dim[0], -1, op, "the class", err);
+    if (status == CREDENCE_OK && coded) status = check_codes(y + 3, y + 4, y + 2, y->dim[0], m->d, op, err);
+    if (status != CREDENCE_OK) return status;
+    cr_match_support *s = &m->support[m->supports++];
+    *s = (cr_match_support){.y = {y->data, y->dim[0], y->stride[0]}, (const int32_t *)y[1].data, .base = m->rows};
+    if (coded) {
+      s->centre = (const float *)y[2].data;
+      s->code = (const uint8_t *)y[3].data;
+      s->fit = (const float(*)[2])(void *)y[4].data;
+    }
+    m->rows += y->dim[0];
     if (m->rows > INT32_MAX - CR_SQ_COLS)
-      return cr_fail(err, CREDENCE_UNSUPPORTED, "match: %lld rows; an i32 number names fewer", (long long)m->rows);
+      return cr_fail(err, CREDENCE_UNSUPPORTED, "%s: %lld rows; an i32 number names fewer", op, (long long)m->rows);
   }
   static const char *const names[] = {"q", "the distance", "the nearest"};
   for (uint32_t a = 0; a < 3 && status == CREDENCE_OK; a++)
-    status = check_per_row(&call->out[a], a == 1 ? CREDENCE_F32 : CREDENCE_I32, m->x.n, names[a], err);
+    status = check_dense(&call->out[a], a == 1 ? CREDENCE_F32 : CREDENCE_I32, m->x.n, -1, op, names[a], err);
   if (status != CREDENCE_OK) return status;
   if (m->k < 1)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "match: K is %lld; at least 1 is needed", (long long)m->k);
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: K is %lld; at least 1 is needed", op, (long long)m->k);
   m->prediction = (const int32_t *)call->in[1].data;
   m->exclude = (const int32_t *)call->in[2].data;
   m->room = cr_match_room(m->rows, m->k);
@@ -84,16 +107,26 @@ static int32_t describe(const cr_call *call, cr_match *m, credence_error *err) {
 
 static size_t spare_bytes(const cr_match *m) { return (size_t)(m->room * (int64_t)sizeof(uint64_t) + 63) / 64 * 64; }
 
-static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
+static int32_t check(const cr_call *call, bool coded, cr_scratch *scratch, credence_error *err) {
   cr_match m;
-  int32_t status = describe(call, &m, err);
+  int32_t status = describe(call, coded, &m, err);
   if (status != CREDENCE_OK) return status;
   const int64_t turn = turn_of(m.x.n, m.d), one = list_bytes(m.room);
   const int64_t lists = most(1, least(LISTS_BYTES / one, turn * PARTS));
   scratch->shared = (size_t)(lists * one) + CR_NAME(cr_screen_shared)(turn, m.d);
-  scratch->per_thread = spare_bytes(&m) + CR_NAME(cr_screen_own)(turn, m.d);
+  const size_t screen = CR_NAME(cr_screen_own)(turn, m.d), codes = CR_NAME(cr_coded_own)(m.d);
+  scratch->per_thread = spare_bytes(&m) + (screen > codes ? screen : codes);
   return CREDENCE_OK;
+}
+
+static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads;
+  return check(call, false, scratch, err);
+}
+
+static int32_t check_coded(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads;
+  return check(call, true, scratch, err);
 }
 
 /* ---- every distance as it is ---- */
@@ -154,6 +187,28 @@ static int32_t direct_task(void *arg, int64_t index, int32_t worker, credence_er
   return CREDENCE_OK;
 }
 
+/* ---- through codes ---- */
+
+static int32_t coded_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  enum { RUN = 1024 }; /* rows between looks for cancellation */
+  const match_job *job = arg;
+  const cr_match *m = job->m;
+  const int64_t part = index % job->parts, at = index / job->parts;
+  const int64_t from = m->rows * part / job->parts, to = m->rows * (part + 1) / job->parts;
+  char *spare = cr_worker_scratch(m->ctx, worker);
+  for (int64_t k = 0; k < m->supports; k++) {
+    const cr_match_support *support = &m->support[k];
+    const int64_t last = least(to - support->base, support->y.n);
+    for (int64_t row = most(from - support->base, 0); row < last; row += RUN) {
+      if (cr_cancelled(m->ctx)) return cr_fail(err, CREDENCE_CANCELLED, "cancelled");
+      CR_NAME(cr_coded_scan)
+      (m, job->first + at, support, row, least(row + RUN, last), job->list + at * job->parts + part,
+       spare + spare_bytes(m), (uint64_t *)spare);
+    }
+  }
+  return CREDENCE_OK;
+}
+
 /* ---- screened ---- */
 
 static int32_t queries_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
@@ -203,8 +258,9 @@ static int32_t run_turn(match_job *job, int64_t lists, credence_error *err) {
   const cr_match *m = job->m;
   const int64_t blocks = blocks_of(job->rows, BLOCK), most_parts = most(1, least(lists / job->rows, m->rows / BLOCK));
   const bool screened = job->rows >= SCREEN_QUERIES && m->d >= SCREEN_ELEMENTS;
+  const bool coded = m->coded && job->rows <= CODED_QUERIES;
   const int64_t threads = m->ctx->threads;
-  job->shares = screened ? most(1, least(threads, job->rows / SCREEN_SHARE)) : blocks;
+  job->shares = screened ? most(1, least(threads, job->rows / SCREEN_SHARE)) : coded ? job->rows : blocks;
   job->parts = threads == 1 ? 1 : least(most_parts, blocks_of(screened ? 2 * threads : PARTS, job->shares));
   lay_out(job);
   int32_t status = CREDENCE_OK;
@@ -213,15 +269,15 @@ static int32_t run_turn(match_job *job, int64_t lists, credence_error *err) {
     CR_NAME(cr_screen_begin)(&job->screen, m->ctx->scratch);
     status = cr_parallel(m->ctx, blocks, queries_task, job, err);
   }
-  if (status == CREDENCE_OK)
-    status = cr_parallel(m->ctx, job->shares * job->parts, screened ? screen_task : direct_task, job, err);
+  const cr_task_fn task = screened ? screen_task : coded ? coded_task : direct_task;
+  if (status == CREDENCE_OK) status = cr_parallel(m->ctx, job->shares * job->parts, task, job, err);
   if (status == CREDENCE_OK) status = cr_parallel(m->ctx, blocks, settle_task, job, err);
   return status;
 }
 
-static int32_t run_match(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+static int32_t run(const cr_call *call, bool coded, const cr_ctx *ctx, credence_error *err) {
   cr_match m;
-  int32_t status = describe(call, &m, err);
+  int32_t status = describe(call, coded, &m, err);
   if (status != CREDENCE_OK) return status;
   m.ctx = ctx;
   match_job job = {.m = &m,
@@ -238,4 +294,43 @@ static int32_t run_match(const cr_call *call, const cr_ctx *ctx, credence_error 
   return status;
 }
 
-CR_FAMILY(match, {CREDENCE_OP_MATCH, check_match, run_match})
+static int32_t run_match(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  return run(call, false, ctx, err);
+}
+
+static int32_t run_coded(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  return run(call, true, ctx, err);
+}
+
+/* ---- making codes ---- */
+
+static int32_t check_make(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  (void)threads, (void)scratch;
+  const char *op = "match_codes";
+  int32_t status = cr_expect(call, op, 2, 2, 2, 0, 0, 0, err);
+  if (status != CREDENCE_OK) return status;
+  const cr_tensor *y = &call->in[0];
+  const int64_t d = y->ndim == 2 ? y->dim[1] : 0;
+  status = check_rows(y, d, op, "y", err);
+  if (status != CREDENCE_OK) return status;
+  return check_codes(&call->out[0], &call->out[1], &call->in[1], y->dim[0], d, op, err);
+}
+
+static int32_t make_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
+  (void)worker, (void)err;
+  const cr_call *call = arg;
+  const cr_rows y = {call->in[0].data, call->in[0].dim[0], call->in[0].stride[0]};
+  const int64_t d = call->in[0].dim[1];
+  for (int64_t j = index * BLOCK; j < least((index + 1) * BLOCK, y.n); j++) CR_NAME(cr_match_code)
+  (cr_row(&y, j), (const float *)call->in[1].data, d, (uint8_t *)call->out[0].data + j * d,
+   (float *)call->out[1].data + 2 * j);
+  return CREDENCE_OK;
+}
+
+static int32_t run_make(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  cr_call copy = *call;
+  return cr_spread(ctx, cr_count(&call->in[0]), blocks_of(call->in[0].dim[0], BLOCK), make_task, &copy, err);
+}
+
+CR_FAMILY(match, {CREDENCE_OP_MATCH, check_match, run_match}, {CREDENCE_OP_MATCH_CODES, check_make, run_make},
+          {CREDENCE_OP_MATCH_CODED, check_coded, run_coded})

@@ -45,7 +45,10 @@ typedef struct cr_match_list {
 typedef struct cr_match_support {
   cr_rows y;
   const int32_t *class_of;
-  int64_t base; /* number of its first row */
+  int64_t base;        /* number of its first row */
+  const float *centre; /* codes of the rows (match_coded.c): [d], [rows, d], [rows]; NULL: there are none */
+  const uint8_t *code;
+  const float (*fit)[2];
 } cr_match_support;
 
 /* One MATCH. */
@@ -56,6 +59,7 @@ typedef struct cr_match {
   const int32_t *prediction, *exclude;
   cr_match_support support[CR_MATCH_SUPPORTS];
   int64_t supports;
+  bool coded;   /* they have codes */
   int64_t room; /* rows that a list holds: all there are, or well over K */
 } cr_match;
 

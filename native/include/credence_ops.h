@@ -141,6 +141,11 @@ enum {
      how many come before the first with class != prediction, at most K; the nearest is the first. A negative class is  \
      no prediction's; -2, and the number exclude, count as absent. No row: 0, Inf, -1. NaN: last. K >= 1 */              \
   CREDENCE_OP(83, MATCH, match)                                                                                        \
+  /* y [S,D], centre [D] -> code u8 [S,D], fit [S,2]: y less the centre as scale (code - 128); fit is the scale and a    \
+     bound on the length of what is left (Inf: not to be used) */                                                       \
+  CREDENCE_OP(84, MATCH_CODES, match_codes)                                                                            \
+  /* MATCH whose supports are y, class, centre [D], code u8 [S,D], fit [S,2] each, as MATCH_CODES makes them */          \
+  CREDENCE_OP(85, MATCH_CODED, match_coded)                                                                            \
   /* ---- batches of small lower-triangular matrices l [B,D,D]; what lies above the diagonal is not read. TRI_MATMUL    \
      and TRI_SOLVE take any strides but the innermost ---- */                                                          \
   /* a [B,D,D] symmetric (lower triangle read) -> l (zeros above). Not positive definite: an error naming batch and pivot */ \

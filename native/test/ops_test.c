@@ -5,7 +5,8 @@
  *   ops_test LIBRARY [rounds] [seed] [opcode]
  *
  * A line of the table below is an op's signature: tensors as dimension letters, inputs > outputs > in place, separated
- * by commas. A prefix says what is in a tensor: i: an i32 output; A: an i32 input of indices below dimension A. */
+ * by commas. A prefix says what is in a tensor: i: an i32 output; b: bytes; A: an i32 input of indices below dimension
+ * A. */
 #include <ctype.h>
 #include <dlfcn.h>
 #include <math.h>
@@ -95,6 +96,8 @@ static const signature signatures[] = {
     {CREDENCE_OP_PAIRWISE_COUNT, "ND,MD,N>i:N", "", 0},
     {CREDENCE_OP_MATCH, "ND,A:N,M:N,MD,A:M>i:N,N,i:N", "5", 0},
     {CREDENCE_OP_MATCH, "ND,A:N,M:N,MD,A:M,LD,A:L>i:N,N,i:N", "2", 0},
+    {CREDENCE_OP_MATCH_CODES, "MD,D>b:MD,M2", "", 0},
+    {CREDENCE_OP_MATCH_CODED, "ND,A:N,M:N,MD,A:M,D,b:MD,M2>i:N,N,i:N", "2", 0},
     {CREDENCE_OP_CHOLESKY, "BDD>BDD", "", 0},
     {CREDENCE_OP_CHOLESKY_GRAD, "BDD,BDD>BDD", "", 0},
     {CREDENCE_OP_TRI_MATMUL, "BDD,BND>BND", "t", 0},
@@ -157,7 +160,7 @@ static void draw_dims(int64_t dim[128], const signature *s, int64_t ints[8]) {
     dim[c] = kind == 0 ? 0 : kind < 5 ? 1 : kind < 8 ? draw_range(&seed, 30, 40) : draw_range(&seed, 2, 9);
   }
   if (large) dim[(int)s->tensors[strspn(s->tensors, ">1")]] = draw_range(&seed, 500, 3000);
-  dim['1'] = 1;
+  dim['1'] = 1, dim['2'] = 2;
   dim['2'] = 2;
   if (s->opcode == CREDENCE_OP_TOP_K || s->opcode == CREDENCE_OP_TOP_K_GRAD)
     dim['K'] = dim['N'] == 0 ? 0 : draw_range(&seed, dim['N'] > 0, dim['N']);
@@ -272,8 +275,8 @@ static bool draw_trial(const signature *s, trial *t) {
     x->dtype = CREDENCE_F32;
     x->offset = constant(0);
     if (p[1] == ':') {
-      x->dtype = CREDENCE_I32;
-      if (*p != 'i') t->below[n] = dim[(int)*p] > 0 ? dim[(int)*p] : 1;
+      x->dtype = *p == 'b' ? CREDENCE_U8 : CREDENCE_I32;
+      if (isupper((unsigned char)*p)) t->below[n] = dim[(int)*p] > 0 ? dim[(int)*p] : 1;
       p += 2;
     }
     for (; isalnum((unsigned char)*p); p++) {
