@@ -120,15 +120,9 @@ func SparseFFN(x Tensor, w FFNWeights, o FFNOptions) FFNResult {
 		code, in = OpSparseFfnGated, []Tensor{w.Gate, w.Up, w.Down, w.GateBias, w.UpBias, w.DownBias}
 	}
 	rows, lead := asRows(code, x)
-	switch {
-	case o.Limit == 0:
-		o.Limit = FFNLimit
-	case o.Limit < 0:
-		o.Limit = 0
-	}
 	kind, p := o.Activation.attributes()
 	r := record(code, rows.g, append([]Tensor{rows}, in...), nil, []Int{kind, N(int64(indicator(o.Both))), N(int64(o.Select)), N(o.K)},
-		[]Float{p, V(o.Z), V(o.Limit)})
+		[]Float{p, V(o.Z), limitOf(o.Limit)})
 	if !r[0].Valid() {
 		return FFNResult{}
 	}

@@ -90,4 +90,6 @@ const (
 	OpAttention                Opcode = 133
 	OpSparseFfn                Opcode = 134
 	OpSparseFfnGated           Opcode = 135
+	OpMaskedLinear             Opcode = 136
+	OpSparseLinear             Opcode = 137
 )

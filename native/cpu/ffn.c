@@ -1,5 +1,6 @@
 /* SPARSE_FFN and SPARSE_FFN_GATED: a feed-forward block that reads the rows of inactive neurons of the second and third
- * matrix only where that is faster, with the same result to the bit.
+ * matrix only where that is faster, with the same result to the bit; and its second and third step by themselves,
+ * MASKED_LINEAR and SPARSE_LINEAR.
  *
  *   gate   every neuron's pre-activation: dense, rows of the gate streamed
  *   select activation and selection, row by row; then the list of neurons that any row needs, ascending
@@ -161,6 +162,15 @@ static void find_needed(ffn_job *j) {
     while (at < j->listed && j->neurons[at] < b * CR_KC) at++;
     j->starts[b] = (int32_t)at;
   }
+}
+
+/* The list, if it is short enough, else all. */
+static void choose(ffn_job *j) {
+  find_needed(j);
+  if ((double)j->listed <= j->limit * (double)j->f)
+    j->list = j->neurons;
+  else
+    j->listed = j->f;
 }
 
 /* ---- up ---- */
@@ -420,23 +430,93 @@ static int32_t run_ffn(const cr_call *call, const cr_ctx *ctx, const bool gated,
   if (status == CREDENCE_OK) status = cr_spread(ctx, j.rows * j.f, j.rows, select_task, &j, err);
   if (status != CREDENCE_OK) return status;
 
-  find_needed(&j);
-  const bool sparse = (double)j.listed <= j.limit * (double)j.f;
-  if (sparse)
-    j.list = j.neurons;
-  else
-    j.listed = j.f;
+  choose(&j);
   j.read[0] = gated ? (int32_t)j.listed : 0;
   if (gated && j.rows * j.listed > 0) {
     status = cr_spread(ctx, work, share_dots(&j, j.listed, &j.up), up_task, &j, err);
     if (status == CREDENCE_OK && j.both) {
       status = cr_spread(ctx, j.rows * j.f, j.rows, count_task, &j, err);
-      if (sparse) find_needed(&j);
+      if (j.list != NULL) find_needed(&j);
     }
     if (status != CREDENCE_OK) return status;
   }
   j.read[1] = (int32_t)j.listed;
   return j.rows * j.d == 0 ? CREDENCE_OK : run_down(&j, lists, work, err);
+}
+
+/* ---- the steps by themselves ---- */
+
+/* x [B,D], w [F,D], s [B,F] -> y [B,F]; or h [B,F], w [F,D], optional bias [D] -> y [B,D]. And read [1]. */
+static int32_t check_step(const cr_call *call, int32_t threads, cr_scratch *scratch, const bool masked,
+                          credence_error *err) {
+  const char *op = masked ? "masked_linear" : "sparse_linear";
+  int32_t status = cr_expect(call, op, masked ? 3 : 2, 3, 2, 0, 0, 1, err);
+  if (status != CREDENCE_OK) return status;
+  const cr_tensor *w = &call->in[1], *x = &call->in[0], *more = call->n_in > 2 ? &call->in[2] : NULL;
+  if (!cr_is_stored(w->dtype) || w->ndim != 2)
+    return cr_fail(err, CREDENCE_UNSUPPORTED,
+                   "%s: weights of type %d, rank %d; a matrix of f32, f16, bf16, q8_0 or q4_0 is needed", op, w->dtype,
+                   w->ndim);
+  status = cr_expect_dense(w, op, "the weights", err);
+  const cr_tensor *rest[] = {x, &call->out[0], &call->out[1], more};
+  static const char *const names[] = {"the first input", "y", "what was read", "the third input"};
+  for (int k = 0; k < 4 && status == CREDENCE_OK && rest[k] != NULL; k++) {
+    status = cr_expect_dtype(rest[k], k == 2 ? CREDENCE_I32 : CREDENCE_F32, op, names[k], err);
+    if (status == CREDENCE_OK) status = cr_expect_dense(rest[k], op, names[k], err);
+  }
+  if (status != CREDENCE_OK) return status;
+  const int64_t f = w->dim[0], d = w->dim[1], rows = x->ndim == 2 ? x->dim[0] : 0;
+  char sx[96], sw[96];
+  if (!is_matrix(x, rows, masked ? d : f) || !is_matrix(&call->out[0], rows, masked ? f : d) ||
+      !is_vector(&call->out[1], 1) || (more != NULL && !(masked ? is_matrix(more, rows, f) : is_vector(more, d))) ||
+      f > INT32_MAX)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT,
+                   "%s: the first input is %s, the weights %s; the other tensors do not fit", op, cr_shape(x, sx),
+                   cr_shape(w, sw));
+  if (!(call->f[0] >= 0 && call->f[0] <= 1))
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: the limit is %g, outside 0 to 1", op, call->f[0]);
+  ffn_job j = {.rows = rows, .d = d, .f = f, .down = stored(w)};
+  const cr_gemm product = product_of(&j);
+  if (rows > SUM_ROWS && !masked) CR_NAME(cr_gemm_scratch)(&product, threads, scratch);
+  scratch->shared += place_lists(&j, NULL);
+  if (scratch->per_thread < worker_bytes(&j)) scratch->per_thread = worker_bytes(&j);
+  return CREDENCE_OK;
+}
+
+static ffn_job step_of(const cr_call *call, const cr_ctx *ctx) {
+  const cr_tensor *w = &call->in[1];
+  return (ffn_job){.ctx = ctx,
+                   .rows = call->in[0].dim[0],
+                   .d = w->dim[1],
+                   .f = w->dim[0],
+                   .read = (int32_t *)(void *)call->out[1].data,
+                   .limit = call->f[0]};
+}
+
+static int32_t run_masked(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  ffn_job j = step_of(call, ctx);
+  j.x = floats(&call->in[0]);
+  j.up = stored(&call->in[1]);
+  j.hidden = (float *)(void *)call->out[0].data;
+  place_lists(&j, ctx->scratch);
+  if (j.rows * j.f > 0) memcpy(j.hidden, call->in[2].data, (size_t)(j.rows * j.f) * sizeof(float));
+  choose(&j);
+  j.read[0] = (int32_t)j.listed;
+  if (j.rows * j.listed == 0) return CREDENCE_OK;
+  return cr_spread(ctx, j.rows * j.d * j.f, share_dots(&j, j.listed, &j.up), up_task, &j, err);
+}
+
+static int32_t run_sparse(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
+  ffn_job j = step_of(call, ctx);
+  j.hidden = (float *)(void *)call->in[0].data; /* read only */
+  j.down = stored(&call->in[1]);
+  j.y = (float *)(void *)call->out[0].data;
+  if (call->n_in > 2) j.down_bias = floats(&call->in[2]);
+  const size_t lists = place_lists(&j, ctx->scratch);
+  memset(j.zeros, 0, (size_t)j.d * sizeof(float));
+  choose(&j);
+  j.read[0] = (int32_t)j.listed;
+  return j.rows * j.d == 0 ? CREDENCE_OK : run_down(&j, lists, j.rows * j.d * cr_max(1, j.f), err);
 }
 
 static int32_t check_plain(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
@@ -445,6 +525,12 @@ static int32_t check_plain(const cr_call *call, int32_t threads, cr_scratch *scr
 static int32_t check_gated(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
   return check_ffn(call, threads, scratch, true, err);
 }
+static int32_t check_masked(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  return check_step(call, threads, scratch, true, err);
+}
+static int32_t check_sparse(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+  return check_step(call, threads, scratch, false, err);
+}
 static int32_t run_plain(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_ffn(call, ctx, false, err);
 }
@@ -452,4 +538,5 @@ static int32_t run_gated(const cr_call *call, const cr_ctx *ctx, credence_error 
   return run_ffn(call, ctx, true, err);
 }
 
-CR_FAMILY(ffn, {CREDENCE_OP_SPARSE_FFN, check_plain, run_plain}, {CREDENCE_OP_SPARSE_FFN_GATED, check_gated, run_gated})
+CR_FAMILY(ffn, {CREDENCE_OP_SPARSE_FFN, check_plain, run_plain}, {CREDENCE_OP_SPARSE_FFN_GATED, check_gated, run_gated},
+          {CREDENCE_OP_MASKED_LINEAR, check_masked, run_masked}, {CREDENCE_OP_SPARSE_LINEAR, check_sparse, run_sparse})

@@ -206,7 +206,11 @@ enum {
   CREDENCE_OP(134, SPARSE_FFN, sparse_ffn)                                                                             \
   /* x, gate [F,D], up [F,D], down [F,D] (transposed), all or none of the biases [F], [F], [D] -> as above, with       \
      h = select(act(x gate' + bias)) (x up' + bias), or both: times act of that */                                     \
-  CREDENCE_OP(135, SPARSE_FFN_GATED, sparse_ffn_gated)
+  CREDENCE_OP(135, SPARSE_FFN_GATED, sparse_ffn_gated)                                                                 \
+  /* x [B,D], w [F,D], s [B,F] -> y [B,F] = s (x w'), 0 where s is 0; read i32 [1]: rows of w read; f: limit */        \
+  CREDENCE_OP(136, MASKED_LINEAR, masked_linear)                                                                       \
+  /* h [B,F], w [F,D], optional bias [D] -> y [B,D] = h w + bias; read i32 [1]: rows of w read; f: limit */            \
+  CREDENCE_OP(137, SPARSE_LINEAR, sparse_linear)
 
 /* The ops whose output 0 may be input 0: the very same memory and layout, while no other input overlaps it. A backend
  * refuses any other overlap of an output. A test on the host compares this list with its own definitions. */

@@ -127,6 +127,9 @@ static const signature signatures[] = {
     {CREDENCE_OP_SPARSE_FFN, "BD,FD,FD,F,D>BD,BF,i:B,i:2", "a029", 3},
     {CREDENCE_OP_SPARSE_FFN_GATED, "BD,FD,FD,FD>BD,BF,i:B,i:2", "at03", 3},
     {CREDENCE_OP_SPARSE_FFN_GATED, "BD,FD,FD,FD,F,F,D>BD,BF,i:B,i:2", "att3", 3},
+    {CREDENCE_OP_MASKED_LINEAR, "BD,FD,BF>BF,i:1", "", 1},
+    {CREDENCE_OP_SPARSE_LINEAR, "BF,FD>BD,i:1", "", 1},
+    {CREDENCE_OP_SPARSE_LINEAR, "BF,FD,D>BD,i:1", "", 1},
 };
 
 enum { SIGNATURES = sizeof signatures / sizeof *signatures, MOST = 11, DEVICES = 2, ROOM = 1 << 22 };
@@ -192,6 +195,8 @@ static uint32_t narrow_tensors(uint32_t opcode) {
     case CREDENCE_OP_MATMUL:
     case CREDENCE_OP_LINEAR:
     case CREDENCE_OP_WRITE_ROWS:
+    case CREDENCE_OP_MASKED_LINEAR:
+    case CREDENCE_OP_SPARSE_LINEAR:
       return 2;
     case CREDENCE_OP_ATTENTION:
     case CREDENCE_OP_SPARSE_FFN:
