@@ -152,11 +152,13 @@ static void find_needed(ffn_job *j) {
     const float *x = j->hidden + r * j->f;
     for (int64_t i = 0; i < j->f; i++) needed[i] |= x[i] != 0;
   }
-  j->listed = 0;
+  int32_t *neurons = j->neurons;
+  int64_t n = 0;
   for (int64_t i = 0; i < j->f; i++) {
-    j->neurons[j->listed] = (int32_t)i;
-    j->listed += needed[i];
+    neurons[n] = (int32_t)i;
+    n += needed[i];
   }
+  j->listed = n;
   int64_t at = 0;
   for (int64_t b = 0; b <= cr_ceil_div(j->f, CR_KC); b++) {
     while (at < j->listed && j->neurons[at] < b * CR_KC) at++;

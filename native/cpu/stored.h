@@ -76,8 +76,19 @@ static inline vf cr_block_scale(const char *block) {
 #endif
 }
 
-typedef int8_t cr_bytes __attribute__((vector_size(CR_W)));
-typedef uint8_t cr_ubytes __attribute__((vector_size(CR_W)));
+/* CR_W signed or unsigned bytes as integers. gcc 12 takes a general conversion apart into single lanes. */
+static inline vi cr_load_bytes(const char *p, const bool is_signed) {
+#if CR_W == 16
+  const __m128i q = _mm_loadu_si128((const __m128i *)p);
+  return (vi)(is_signed ? _mm512_cvtepi8_epi32(q) : _mm512_cvtepu8_epi32(q));
+#elif CR_W == 8
+  const __m128i q = _mm_loadl_epi64((const __m128i *)p);
+  return (vi)(is_signed ? _mm256_cvtepi8_epi32(q) : _mm256_cvtepu8_epi32(q));
+#else
+  if (!is_signed) return (vi){(uint8_t)p[0], (uint8_t)p[1], (uint8_t)p[2], (uint8_t)p[3]};
+  return (vi){(int8_t)p[0], (int8_t)p[1], (int8_t)p[2], (int8_t)p[3]};
+#endif
+}
 
 /* Elements k .. k + CR_W - 1 of a row; k is a multiple of CR_W. */
 CR_INLINE vf cr_load_stored(const int32_t dtype, const char *row, int64_t k) {
@@ -88,17 +99,12 @@ CR_INLINE vf cr_load_stored(const int32_t dtype, const char *row, int64_t k) {
       return vf_from_bfloat(*(const vh_any *)(row + 2 * k));
     case CREDENCE_Q8_0: {
       const char *block = row + k / 32 * 34;
-      cr_bytes q;
-      memcpy(&q, block + 2 + k % 32, CR_W);
-      return cr_block_scale(block) * __builtin_convertvector(__builtin_convertvector(q, vi), vf);
+      return cr_block_scale(block) * __builtin_convertvector(cr_load_bytes(block + 2 + k % 32, true), vf);
     }
     case CREDENCE_Q4_0: {
       const char *block = row + k / 32 * 18;
-      cr_ubytes q;
-      memcpy(&q, block + 2 + k % 16, CR_W);
-      vi n = __builtin_convertvector(q, vi);
-      n = (k % 32 < 16 ? n & 15 : n >> 4) - 8;
-      return cr_block_scale(block) * __builtin_convertvector(n, vf);
+      const vi q = cr_load_bytes(block + 2 + k % 16, false);
+      return cr_block_scale(block) * __builtin_convertvector((k % 32 < 16 ? q & 15 : q >> 4) - 8, vf);
     }
     default:
       return vf_load((const float *)row + k);

@@ -5,17 +5,17 @@
 enum {
   TILE_ROWS = CR_W == 16 ? 4 : 2, /* two accumulators each: 24 of 32 registers, or 12 of 16 */
   TILE_COLS = 3,
-  LISTED = 4 /* listed rows that are read at once: a single stream of short rows is too little for the prefetchers */
+  AT_ONCE = 4 /* rows that are read at once, listed or not: a single stream is too little for the prefetchers */
 };
 
 /* Elements k .. k + depth - 1 of x rows times w rows; w is at its own first element. */
 CR_INLINE void dot_block(const int32_t dtype, const float *const *x, const char *const *w, int64_t k, int64_t depth,
                          float *sums, const int rows, const int cols) {
-  vf acc[TILE_ROWS][LISTED][2] = {{{{0}}}};
+  vf acc[TILE_ROWS][AT_ONCE][2] = {{{{0}}}};
   int64_t at = k;
   const int64_t end = k + depth;
   for (; at + 2 * CR_W <= end; at += 2 * CR_W) CR_UNROLL for (int u = 0; u < 2; u++) {
-      vf wv[LISTED];
+      vf wv[AT_ONCE];
       CR_UNROLL for (int c = 0; c < cols; c++) wv[c] = cr_load_stored(dtype, w[c], at + u * CR_W);
       CR_UNROLL for (int r = 0; r < rows; r++) {
         const vf xv = vf_load(x[r] + at + u * CR_W);
@@ -43,11 +43,11 @@ static int64_t row_at(const cr_dots *d, int64_t i) { return d->list != NULL ? d-
 /* ---- one row of x ---- */
 
 CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, float *y, const int cols) {
-  const char *w[LISTED];
-  float total[LISTED] = {0};
+  const char *w[AT_ONCE];
+  float total[AT_ONCE] = {0};
   CR_UNROLL for (int c = 0; c < cols; c++) w[c] = d->w.data + row_at(d, at + c) * d->w.stride;
   for (int64_t k = 0; k < d->k; k += CR_DOT_BLOCK) {
-    float sums[LISTED];
+    float sums[AT_ONCE];
     dot_block(dtype, &d->x, w, k, cr_min(CR_DOT_BLOCK, d->k - k), sums, 1, cols);
     CR_UNROLL for (int c = 0; c < cols; c++) total[c] = k > 0 ? total[c] + sums[c] : sums[c];
   }
@@ -56,8 +56,7 @@ CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, float *
 
 CR_INLINE void singles(const int32_t dtype, const cr_dots *d, int64_t from, int64_t to) {
   float *y = d->y;
-  if (d->list != NULL)
-    for (; from + LISTED <= to; from += LISTED, y += LISTED) single(dtype, d, from, y, LISTED);
+  for (; from + AT_ONCE <= to; from += AT_ONCE, y += AT_ONCE) single(dtype, d, from, y, AT_ONCE);
   for (; from < to; from++, y++) single(dtype, d, from, y, 1);
 }
 
