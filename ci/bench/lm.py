@@ -86,7 +86,13 @@ def run_peer(path, threads, tokens):
     import numpy as np
 
     c.llama_backend_init()
-    model = c.llama_model_load_from_file(path.encode(), c.llama_model_default_params())
+    options = c.llama_model_default_params()
+    if "amx_tile" in open("/proc/cpuinfo").read():
+        # its AMX kernels end in a fault at ldtilecfg on virtual machines that show AMX and do not grant it; this turns off
+        # its repacked layouts with them
+        options.use_extra_bufts = False
+        print("without AMX and repacking", file=sys.stderr)
+    model = c.llama_model_load_from_file(path.encode(), options)
     options = c.llama_context_default_params()
     options.n_ctx, options.n_threads, options.n_threads_batch = 256, threads, threads
     context = c.llama_init_from_model(model, options)
