@@ -68,10 +68,12 @@ byte_level("gpt2")
 byte_level("llama3", LLAMA3, begin=True, ignore_merges=True)
 byte_level("qwen2", QWEN2, normalizers.NFC())
 
-# SentencePiece, as LLaMA 2 uses it, and the same model as a tokenizer.json in its older and its newer form
+# SentencePiece, as LLaMA 2 uses it, and the same model as a tokenizer.json in its older and its newer form. The model keeps
+# the paths it was given, so they are names in this directory
+os.chdir(HERE)
 with open(here("corpus.txt"), "w") as f:
     f.write("\n".join(CORPUS))
-sentencepiece.SentencePieceTrainer.train(input=here("corpus.txt"), model_prefix=here("llama2"), model_type="bpe", vocab_size=520, byte_fallback=True,
+sentencepiece.SentencePieceTrainer.train(input="corpus.txt", model_prefix="llama2", model_type="bpe", vocab_size=520, byte_fallback=True,
                                          normalization_rule_name="identity", add_dummy_prefix=True, remove_extra_whitespaces=False,
                                          split_digits=True, character_coverage=0.98, hard_vocab_limit=False, allow_whitespace_only_pieces=True, minloglevel=2)
 os.remove(here("corpus.txt"))
