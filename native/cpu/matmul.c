@@ -49,7 +49,8 @@ static void share(const cr_gemm *g, int64_t threads, size_t shared, sharing *s) 
   const int64_t chunks = cr_max(1, cr_ceil_div(g->k, CR_KS));
   /* Reading b costs about as much as sixteen rows of arithmetic. Saturates: only comparisons follow. */
   const double cost = ((double)g->m + 16) * (double)g->n * (double)g->k * (double)s->batch;
-  const double most = 32.0 * (double)threads, least = 4.0 * (double)threads;
+  /* More units than it takes to even out the threads cost time: each reads its part of b from afar again. */
+  const double most = threads > 1 ? 8.0 * (double)threads : 1, least = 4.0 * (double)threads;
   double want = cost / UNIT_COST;
   if (threads > 1 && want < least) want = cost / LEAST_COST < least ? cost / LEAST_COST : least;
   const int64_t tasks = cr_max(1, (int64_t)(want < most ? want : most));
@@ -149,7 +150,7 @@ static void prefetch_part(const char *a, int64_t stride, int64_t rows, int64_t b
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(a + i * stride + at, 0, 2);
 }
 
-/* All rows of the unit times panels panel0 .. panel1 - 1 over one block of K. */
+/* All rows of the unit times panels panel0 .. panel1 - 1 over one block of K; when cancelled, some of them. */
 static void block(const job *j, const unit *u, const cr_matrix *b, int64_t k, int64_t depth, int64_t panel0,
                   int64_t panel1, const source *from) {
   const cr_gemm *g = j->g;
@@ -166,7 +167,7 @@ static void block(const job *j, const unit *u, const cr_matrix *b, int64_t k, in
                .y = y,
                .add = k % CR_KS != 0,
                .epilogue = last ? &g->epilogue : NULL};
-  for (int64_t tile0 = 0; tile0 < tiles; tile0 += TILES) {
+  for (int64_t tile0 = 0; tile0 < tiles && !cr_cancelled(j->ctx); tile0 += TILES) {
     const int64_t tile1 = cr_min(tile0 + TILES, tiles);
     for (int64_t tile = tile0; tile < tile1; tile++) {
       const float **at = a[tile - tile0];
@@ -212,7 +213,7 @@ static void block(const job *j, const unit *u, const cr_matrix *b, int64_t k, in
   }
 }
 
-/* A unit, block of K by block; a long one looks for cancellation in between. */
+/* A unit, block of K by block. */
 static int32_t run_unit(const job *j, const unit *u) {
   const cr_gemm *g = j->g;
   const cr_matrix b = {u->b, g->b.stride, g->b.dtype, g->b.transposed};
