@@ -86,8 +86,15 @@ func (m *Model) featureScore(name string) (s featureScore, err error) {
 	}
 	var logs []float64
 	for i := range m.Calibration.Classes {
-		for _, v := range held(&m.Calibration.Classes[i]) {
+		k := &m.Calibration.Classes[i]
+		if k.N < minPerClass { // it borrowed the scores of all inputs, which must not count twice
+			logs = logs[:0]
+		}
+		for _, v := range held(k) {
 			logs = append(logs, math.Log(math.Max(v, scoreFloor)))
+		}
+		if k.N < minPerClass {
+			break
 		}
 	}
 	width, err := m.latentDeviation()
