@@ -240,7 +240,8 @@ func TestMatchIsItsDefinition(t *testing.T) {
 					queries, rows, m, rounds int
 					coded                    bool
 				}{{40, 60, 1, rounds, false}, {30, 300, 3, rounds / 2, false}, {150, 700, 19, rounds / 10, false}, {90, 900, 300, rounds / 20, false},
-					{60, 4000, 40, rounds / 50, false}, {4, 300, 3, rounds / 2, true}, {4, 900, 67, rounds / 5, true}} {
+					{60, 4000, 40, rounds / 50, false},
+					{60, 400, 8000, rounds / 500, false}, {4, 300, 3, rounds / 2, true}, {4, 900, 67, rounds / 5, true}} {
 					p := newMatchPlan(t, rt, size.queries, size.rows, size.m, size.coded)
 					for round := range size.rounds {
 						problem := p.draw(r)

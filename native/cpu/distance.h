@@ -141,6 +141,29 @@ static inline float cr_sqdist_one(const float *x, const float *y, int64_t d) {
   return sum;
 }
 
+/* Of CR_SQ_RY pairs at once, which takes little longer than of one: additions do not wait for each other. */
+static inline void cr_sqdist_pairs(const float *const x[CR_SQ_RY], const float *const y[CR_SQ_RY], int64_t d,
+                                   float sums[CR_SQ_RY]) {
+  memset(sums, 0, sizeof(float) * CR_SQ_RY);
+  for (int64_t k = 0; k < d; k += CR_SQ_DEPTH) {
+    const int64_t n = d - k < CR_SQ_DEPTH ? d - k : CR_SQ_DEPTH;
+    vf acc[CR_SQ_RX][CR_SQ_RY] = {{{0}}};
+    int64_t at = k;
+    for (; at + CR_W <= k + n; at += CR_W)
+      for (int c = 0; c < CR_SQ_RY; c++) {
+        const vf t = vf_load(x[c] + at) - vf_load(y[c] + at);
+        acc[0][c] = vf_fma(t, t, acc[0][c]);
+      }
+    for (int c = 0; c < CR_SQ_RY && at < k + n; c++) {
+      const vf t = vf_load_n(x[c] + at, k + n - at) - vf_load_n(y[c] + at, k + n - at);
+      acc[0][c] = vf_fma(t, t, acc[0][c]);
+    }
+    float parts[CR_SQ_RX * CR_SQ_RY];
+    cr_sq_lanes(acc, parts, 1);
+    for (int c = 0; c < CR_SQ_RY; c++) sums[c] = k > 0 ? sums[c] + parts[c] : parts[c];
+  }
+}
+
 /* Distances of up to CR_SQ_ROWS rows x to rows from .. to-1 of y, all of d elements, handed to use tile by tile. */
 static inline int32_t cr_sqdist_scan(const cr_ctx *ctx, const cr_rows *x, const cr_rows *y, int64_t from, int64_t to,
                                      int64_t d, cr_sq_use use, void *state, credence_error *err) {

@@ -10,9 +10,8 @@
 #include "match_screen.h"
 
 enum {
-  BLOCK = CR_SQ_ROWS,     /* queries of a task that computes every distance, or settles */
-  TURN = 1024,            /* most queries at a time */
-  TURN_FLOATS = 8 << 20,  /* most elements of them */
+  BLOCK = CR_SQ_ROWS,     /* queries of a task that computes every distance */
+  TURN_FLOATS = 8 << 20,  /* most elements of queries at a time */
   PARTS = 16,             /* tasks, where there are threads and parts can make so many */
   CODED_QUERIES = 4,      /* more are faster without codes, which every query reads for itself */
   SCREEN_QUERIES = 48,    /* fewer are faster without screening: a matrix product packs the support, */
@@ -25,7 +24,14 @@ enum {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
-static int64_t turn_of(int64_t n, int64_t d) { return most(1, least(least(n, TURN), TURN_FLOATS / most(d, 1))); }
+static int64_t turn_of(int64_t n, int64_t d) {
+  return most(1, least(least(n, CR_MATCH_TURN), TURN_FLOATS / most(d, 1)));
+}
+
+/* Shared scratch but for the lists. */
+static size_t fixed_bytes(int64_t turn, int64_t d) {
+  return CR_NAME(cr_screen_shared)(turn, d) + (size_t)turn * sizeof(cr_match_result);
+}
 static int64_t list_bytes(int64_t room) { return LIST_HEAD + room * (int64_t)sizeof(cr_match_row); }
 
 /* ---- arguments ---- */
@@ -113,7 +119,7 @@ static int32_t check(const cr_call *call, bool coded, cr_scratch *scratch, crede
   if (status != CREDENCE_OK) return status;
   const int64_t turn = turn_of(m.x.n, m.d), one = list_bytes(m.room);
   const int64_t lists = most(1, least(LISTS_BYTES / one, turn * PARTS));
-  scratch->shared = (size_t)(lists * one) + CR_NAME(cr_screen_shared)(turn, m.d);
+  scratch->shared = (size_t)(lists * one) + fixed_bytes(turn, m.d);
   const size_t screen = CR_NAME(cr_screen_own)(turn, m.d), codes = CR_NAME(cr_coded_own)(m.d);
   scratch->per_thread = spare_bytes(&m) + (screen > codes ? screen : codes);
   return CREDENCE_OK;
@@ -136,6 +142,8 @@ typedef struct match_job {
   cr_match_list *list;   /* [queries of the turn, parts] */
   int64_t first, rows;   /* queries of the turn */
   int64_t shares, parts; /* of queries and of rows */
+  int64_t settlers;      /* shares of queries in the end */
+  cr_match_result *result;
   cr_screen screen;
   int32_t *q, *nearest;
   float *distance;
@@ -235,21 +243,23 @@ static int32_t screen_task(void *arg, int64_t index, int32_t worker, credence_er
 static int32_t settle_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
   (void)worker, (void)err;
   const match_job *job = arg;
-  for (int64_t i = index * BLOCK; i < least((index + 1) * BLOCK, job->rows); i++) {
-    const int64_t query = job->first + i;
-    const cr_match_result r = CR_NAME(cr_match_settle)(job->m, query, job->list + i * job->parts, job->parts);
-    job->q[query] = r.q;
-    job->distance[query] = r.distance;
-    job->nearest[query] = r.nearest;
+  const int64_t from = job->rows * index / job->settlers, to = job->rows * (index + 1) / job->settlers;
+  CR_NAME(cr_match_settle)
+  (job->m, job->first + from, to - from, job->list + from * job->parts, job->parts, job->result + from);
+  for (int64_t i = from; i < to; i++) {
+    job->q[job->first + i] = job->result[i].q;
+    job->distance[job->first + i] = job->result[i].distance;
+    job->nearest[job->first + i] = job->result[i].nearest;
   }
   return CREDENCE_OK;
 }
 
-/* Lays out the shared scratch: what screening needs, the heads of the lists, their rows. */
+/* Lays out the shared scratch: what screening needs, results, the heads of the lists, their rows. */
 static void lay_out(match_job *job) {
   const cr_match *m = job->m;
   const int64_t lists = job->rows * job->parts;
-  job->list = (cr_match_list *)(m->ctx->scratch + CR_NAME(cr_screen_shared)(job->rows, m->d));
+  job->result = (cr_match_result *)(m->ctx->scratch + CR_NAME(cr_screen_shared)(job->rows, m->d));
+  job->list = (cr_match_list *)(job->result + job->rows);
   cr_match_row *row = (cr_match_row *)(job->list + lists);
   for (int64_t i = 0; i < lists; i++, row += m->room) job->list[i] = (cr_match_list){.row = row, .limit = UINT32_MAX};
 }
@@ -261,6 +271,7 @@ static int32_t run_turn(match_job *job, int64_t lists, credence_error *err) {
   const bool coded = m->coded && job->rows <= CODED_QUERIES;
   const int64_t threads = m->ctx->threads;
   job->shares = screened ? most(1, least(threads, job->rows / SCREEN_SHARE)) : coded ? job->rows : blocks;
+  job->settlers = least(blocks, threads);
   job->parts = threads == 1 ? 1 : least(most_parts, blocks_of(screened ? 2 * threads : PARTS, job->shares));
   lay_out(job);
   int32_t status = CREDENCE_OK;
@@ -271,7 +282,7 @@ static int32_t run_turn(match_job *job, int64_t lists, credence_error *err) {
   }
   const cr_task_fn task = screened ? screen_task : coded ? coded_task : direct_task;
   if (status == CREDENCE_OK) status = cr_parallel(m->ctx, job->shares * job->parts, task, job, err);
-  if (status == CREDENCE_OK) status = cr_parallel(m->ctx, blocks, settle_task, job, err);
+  if (status == CREDENCE_OK) status = cr_parallel(m->ctx, job->settlers, settle_task, job, err);
   return status;
 }
 
@@ -285,7 +296,7 @@ static int32_t run(const cr_call *call, bool coded, const cr_ctx *ctx, credence_
                    .distance = (float *)call->out[1].data,
                    .nearest = (int32_t *)call->out[2].data};
   const int64_t turn = turn_of(m.x.n, m.d);
-  const int64_t bytes = (int64_t)(ctx->scratch_shared - CR_NAME(cr_screen_shared)(turn, m.d));
+  const int64_t bytes = (int64_t)(ctx->scratch_shared - fixed_bytes(turn, m.d));
   const int64_t lists = most(1, bytes / list_bytes(m.room));
   for (; job.first < m.x.n && status == CREDENCE_OK; job.first += job.rows) {
     job.rows = least(least(turn, lists), m.x.n - job.first);

@@ -13,7 +13,11 @@
 #include "distance.h"
 #include "isa.h"
 
-enum { CR_MATCH_REMOVED = -2, CR_MATCH_SUPPORTS = 29 }; /* supports: what an operation's 64 tensors leave room for */
+enum {
+  CR_MATCH_REMOVED = -2,
+  CR_MATCH_SUPPORTS = 29, /* what an operation's 64 tensors leave room for */
+  CR_MATCH_TURN = 1024    /* most queries at a time */
+};
 
 /* Distances as integers in the order of the rows: they are not negative, so their bits are in order, and NaN is last.
  */
@@ -39,7 +43,8 @@ typedef struct cr_match_row {
 typedef struct cr_match_list {
   cr_match_row *row;
   int64_t n;
-  uint32_t limit; /* a row whose lo is above it cannot count any more */
+  uint32_t limit;  /* a row whose lo is above it cannot count any more */
+  int64_t counted; /* in the end: rows done with */
 } cr_match_list;
 
 typedef struct cr_match_support {
@@ -78,19 +83,27 @@ void CR_NAME(cr_match_cut)(const cr_match *m, int64_t query, cr_match_list *list
 typedef struct cr_match_result {
   float distance;
   int32_t q, nearest;
+  uint64_t breaks; /* the first row that breaks: bits of its distance, number; UINT64_MAX: there is none */
 } cr_match_result;
 
-/* The result of a query from its lists, one for each part of the support. */
-cr_match_result CR_NAME(cr_match_settle)(const cr_match *m, int64_t query, cr_match_list *list, int64_t lists);
+/* The results of up to CR_MATCH_TURN queries first .. from their lists, as many for each query as there are parts of
+ * the support. The more queries at a time, the fewer times are rows read. */
+void CR_NAME(cr_match_settle)(const cr_match *m, int64_t first, int64_t queries, cr_match_list *list, int64_t lists,
+                              cr_match_result *result);
 
 /* How many distances of the list settling would compute if no more rows came. */
 int64_t CR_NAME(cr_match_open)(const cr_match_list *list);
+
+/* Whether a row of that class breaks a query's match. */
+static inline bool cr_match_breaks(const cr_match *m, int64_t query, int32_t class_of) {
+  return class_of != CR_MATCH_REMOVED && (class_of < 0 || class_of != m->prediction[query]);
+}
 
 /* A row whose distance is in lo .. hi. */
 static inline void cr_match_add(const cr_match *m, int64_t query, cr_match_list *list, uint32_t lo, uint32_t hi,
                                 int64_t number, int32_t class_of, uint64_t *spare) {
   if (lo > list->limit || class_of == CR_MATCH_REMOVED || number == m->exclude[query]) return;
-  const bool breaks = class_of < 0 || class_of != m->prediction[query];
+  const bool breaks = cr_match_breaks(m, query, class_of);
   if (breaks && hi < list->limit) list->limit = hi;
   if (list->n == m->room) {
     CR_NAME(cr_match_cut)(m, query, list, spare);

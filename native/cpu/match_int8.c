@@ -182,7 +182,8 @@ static void add_row(const cr_int8 *s, const workspace *w, int64_t i, const cr_ma
   const cr_match *m = s->m;
   const cr_code *x = &s->code[i];
   const int64_t number = support->base + row + at;
-  uint32_t lo_bits, hi_bits;
+  uint32_t lo_bits = 0, hi_bits = 0;
+  bool compute = true;
   if (x->square < INFINITY && w->square[at] < INFINITY) {
     const double all = (double)x->square + w->square[at], slack = ROUNDING * all;
     const double d = all - 2.0 * x->scale * w->scale[at] * dot, radius = (double)x->radius + w->radius[at];
@@ -190,9 +191,11 @@ static void add_row(const cr_int8 *s, const workspace *w, int64_t i, const cr_ma
     const double below = lo > 0 ? lo * lo * (1 - CANONICAL) - TINY : 0;
     lo_bits = cr_match_bits(below > 0 ? (float)below : 0);
     hi_bits = cr_match_bits((float)(hi * hi * (1 + CANONICAL) + TINY));
-  } else {
-    lo_bits = hi_bits = CR_NAME(cr_match_distance)(m, s->first + i, number);
+    /* Likely to be the first that breaks, so far: without the width of the interval fewer rows are kept. */
+    const uint32_t middle = lo_bits + (hi_bits - lo_bits) / 2;
+    compute = middle < list->limit && cr_match_breaks(m, s->first + i, support->class_of[row + at]);
   }
+  if (compute) lo_bits = hi_bits = CR_NAME(cr_match_distance)(m, s->first + i, number);
   cr_match_add(m, s->first + i, list, lo_bits, hi_bits, number, support->class_of[row + at], spare);
 }
 

@@ -80,54 +80,75 @@ void CR_NAME(cr_match_cut)(const cr_match *m, int64_t query, cr_match_list *list
 
 /* ---- the end ---- */
 
-enum { AHEAD = 4, LINE = 64 };
+enum {
+  AHEAD = 2 * CR_SQ_RY, /* rows on their way */
+  LINE = 64,
+  SWEEP_QUERIES = 768 << 10, /* bytes of queries that settle what they leave open in turns, over */
+  SWEEP_ROWS = 4 << 20       /* bytes of rows, few of which are open: both stay in the second-level cache */
+};
 
-/* A match while its open rows are settled: the first rows first, then those that may come before the one that breaks.
- */
-typedef struct settling {
+/* Rows on their way from memory: they lie anywhere, and a few are fetched, and computed, at a time. */
+typedef struct waiting {
   const cr_match *m;
-  int64_t query;
-  uint64_t nearest, breaks; /* keys of the first row, and of the first that breaks, so far */
-  bool count;
-  int64_t q;
-  int64_t waiting;
-  cr_match_row *row[AHEAD]; /* on their way from memory */
+  int64_t n;
+  cr_match_row *row[AHEAD];
+  const float *x[AHEAD], *y[AHEAD];
+  cr_match_result *result[AHEAD]; /* of the query */
+} waiting;
+
+/* Adds a row; whether it was the last that has room. */
+static bool wait_for(waiting *w, const float *x, cr_match_row *row, cr_match_result *result) {
+  const float *y = row_of(w->m, row->number);
+  for (int64_t at = 0; at < w->m->d; at += LINE / 4) __builtin_prefetch(y + at);
+  w->row[w->n] = row, w->x[w->n] = x, w->y[w->n] = y, w->result[w->n] = result;
+  return ++w->n == AHEAD;
+}
+
+/* The distances of all that wait become known. */
+static void settle_rows(waiting *w) {
+  for (int64_t i = 0; i < w->n; i += CR_SQ_RY) {
+    float d[CR_SQ_RY];
+    for (int64_t k = w->n; k < i + CR_SQ_RY; k++) w->x[k] = w->x[i], w->y[k] = w->y[i];
+    cr_sqdist_pairs(w->x + i, w->y + i, w->m->d, d);
+    for (int64_t k = i; k < w->n && k < i + CR_SQ_RY; k++) w->row[k]->lo = w->row[k]->hi = cr_match_bits(d[k - i]);
+  }
+}
+
+static uint64_t key_of_row(const cr_match_row *r) { return key_of(r->lo, r->number); }
+
+/* A match while the first row, and the first that breaks, are found. */
+typedef struct settling {
+  uint64_t nearest, breaks; /* keys, so far */
+  waiting w;
 } settling;
 
-/* Whether a row may be the first, or the first that breaks. */
 static bool may_be_first(const settling *s, const cr_match_row *r) {
   return r->lo <= s->nearest >> 32 || (r->breaks && r->lo <= s->breaks >> 32);
 }
 
-static void settle_one(settling *s, cr_match_row *r) {
-  if (!s->count && !may_be_first(s, r)) return;
-  settle_row(s->m, s->query, r);
-  const uint64_t key = key_of(r->lo, r->number);
-  s->q += s->count && key < s->breaks;
-  if (s->count) return;
+static void know(settling *s, const cr_match_row *r) {
+  const uint64_t key = key_of_row(r);
   if (key < s->nearest) s->nearest = key;
   if (r->breaks && key < s->breaks) s->breaks = key;
 }
 
-static void settle_waiting(settling *s) {
-  for (int64_t i = 0; i < s->waiting; i++) settle_one(s, s->row[i]);
-  s->waiting = 0;
+static void settle_firsts(settling *s) {
+  settle_rows(&s->w);
+  for (int64_t i = 0; i < s->w.n; i++) know(s, s->w.row[i]);
+  s->w.n = 0;
 }
 
-/* Rows lie anywhere in memory: a few are fetched at a time. */
-static void settle_soon(settling *s, cr_match_row *r) {
-  if (r->lo == r->hi) {
-    settle_one(s, r);
-    return;
-  }
-  const char *y = (const char *)row_of(s->m, r->number);
-  for (int64_t at = 0; at < s->m->d * 4; at += LINE) __builtin_prefetch(y + at);
-  s->row[s->waiting++] = r;
-  if (s->waiting == AHEAD) settle_waiting(s);
+static void settle_soon(settling *s, const float *x, cr_match_row *r) {
+  if (r->lo == r->hi)
+    know(s, r);
+  else if (wait_for(&s->w, x, r, NULL))
+    settle_firsts(s);
 }
 
-cr_match_result CR_NAME(cr_match_settle)(const cr_match *m, int64_t query, cr_match_list *list, int64_t lists) {
-  settling s = {.m = m, .query = query, .nearest = UINT64_MAX, .breaks = UINT64_MAX};
+/* The first rows of a query, and how many good rows are surely before the one that breaks. */
+static cr_match_result settle_first(const cr_match *m, int64_t query, const cr_match_list *list, int64_t lists) {
+  settling s = {.nearest = UINT64_MAX, .breaks = UINT64_MAX, .w.m = m};
+  const float *x = cr_row(&m->x, query);
   cr_match_row *nearest = NULL, *breaks = NULL; /* by the upper ends: likely to be the first */
   for (int64_t p = 0; p < lists; p++) {
     for (int64_t i = 0; i < list[p].n; i++) {
@@ -136,27 +157,78 @@ cr_match_result CR_NAME(cr_match_settle)(const cr_match *m, int64_t query, cr_ma
       if (r->breaks && (breaks == NULL || r->hi < breaks->hi)) breaks = r;
     }
   }
-  if (nearest == NULL) return (cr_match_result){INFINITY, 0, -1};
-  settle_one(&s, nearest);
-  if (breaks != NULL) settle_one(&s, breaks);
+  if (nearest == NULL) return (cr_match_result){.distance = INFINITY, .nearest = -1, .breaks = UINT64_MAX};
+  settle_soon(&s, x, nearest);
+  if (breaks != NULL && breaks != nearest) settle_soon(&s, x, breaks);
+  settle_firsts(&s);
   for (int64_t p = 0; p < lists; p++)
     for (int64_t i = 0; i < list[p].n; i++)
-      if (may_be_first(&s, &list[p].row[i])) settle_soon(&s, &list[p].row[i]);
-  settle_waiting(&s);
+      if (may_be_first(&s, &list[p].row[i])) settle_soon(&s, x, &list[p].row[i]);
+  settle_firsts(&s);
 
   const uint32_t end = (uint32_t)(s.breaks >> 32);
-  s.count = true;
+  int64_t q = 0;
   for (int64_t p = 0; p < lists; p++)
-    for (int64_t i = 0; i < list[p].n; i++) s.q += !list[p].row[i].breaks && list[p].row[i].hi < end;
-  for (int64_t p = 0; p < lists; p++) {
-    for (int64_t i = 0; i < list[p].n && s.q < m->k; i++) {
-      cr_match_row *r = &list[p].row[i];
-      if (!r->breaks && r->hi >= end && r->lo <= end) settle_soon(&s, r);
+    for (int64_t i = 0; i < list[p].n; i++) q += !list[p].row[i].breaks && list[p].row[i].hi < end;
+  return (cr_match_result){cr_match_float((uint32_t)(s.nearest >> 32)), (int32_t)(q < m->k ? q : m->k),
+                           (int32_t)(uint32_t)s.nearest, s.breaks};
+}
+
+static void count(const cr_match *m, cr_match_result *r, const cr_match_row *row) {
+  r->q += r->q < m->k && key_of_row(row) < r->breaks;
+}
+
+static void count_waiting(waiting *w) {
+  settle_rows(w);
+  for (int64_t i = 0; i < w->n; i++) count(w->m, w->result[i], w->row[i]);
+  w->n = 0;
+}
+
+/* Counts good rows of a list below number to, if their intervals hold the distance of the row that breaks. */
+static void count_below(waiting *w, int64_t query, cr_match_list *list, int64_t to, cr_match_result *r) {
+  const uint32_t end = (uint32_t)(r->breaks >> 32);
+  const float *x = cr_row(&w->m->x, query);
+  for (; list->counted < list->n && list->row[list->counted].number < to; list->counted++) {
+    cr_match_row *row = &list->row[list->counted];
+    if (row->breaks || row->hi < end || row->lo > end || r->q == w->m->k) continue;
+    if (row->lo == row->hi)
+      count(w->m, r, row);
+    else if (wait_for(w, x, row, r))
+      count_waiting(w);
+  }
+}
+
+/* Queries first .. by prediction: those with the same one have the same neighbours. Shell's sort. */
+static void order_queries(const cr_match *m, int64_t first, int64_t queries, uint64_t *order) {
+  for (int64_t i = 0; i < queries; i++) order[i] = key_of((uint32_t)m->prediction[first + i], (uint32_t)i);
+  for (int64_t gap = queries / 2; gap > 0; gap /= 2) {
+    for (int64_t i = gap; i < queries; i++) {
+      const uint64_t v = order[i];
+      int64_t at = i;
+      for (; at >= gap && order[at - gap] > v; at -= gap) order[at] = order[at - gap];
+      order[at] = v;
     }
   }
-  settle_waiting(&s);
-  return (cr_match_result){cr_match_float((uint32_t)(s.nearest >> 32)), (int32_t)(s.q < m->k ? s.q : m->k),
-                           (int32_t)(uint32_t)s.nearest};
+}
+
+void CR_NAME(cr_match_settle)(const cr_match *m, int64_t first, int64_t queries, cr_match_list *list, int64_t lists,
+                              cr_match_result *result) {
+  for (int64_t i = 0; i < queries; i++) result[i] = settle_first(m, first + i, list + i * lists, lists);
+  /* What is open then is most of the work, and mostly reading. Queries of one neighbourhood leave the same rows open.
+   */
+  uint64_t order[CR_MATCH_TURN];
+  order_queries(m, first, queries, order);
+  const int64_t group = 1 + SWEEP_ROWS / 4 / (m->d + 1), block = 1 + SWEEP_QUERIES / 4 / (m->d + 1);
+  waiting w = {.m = m};
+  for (int64_t from = 0; from < queries; from += block) {
+    for (int64_t to = group; to < m->rows + group; to += group) {
+      for (int64_t k = from; k < queries && k < from + block; k++) {
+        const int64_t i = (int64_t)(uint32_t)order[k];
+        for (int64_t p = 0; p < lists; p++) count_below(&w, first + i, &list[i * lists + p], to, &result[i]);
+      }
+    }
+  }
+  count_waiting(&w);
 }
 
 int64_t CR_NAME(cr_match_open)(const cr_match_list *list) {

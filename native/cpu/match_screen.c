@@ -195,7 +195,7 @@ static void screen_group(const cr_screen *s, const workspace *w, int64_t q0, int
  * much as OPEN_COST times what a product of codes saves. What is open grows with the rows, but not as fast: hence the
  * root. Some of the queries tell. */
 static bool too_coarse(const cr_match_list *list, int64_t step, int64_t queries, int64_t rows, int64_t all) {
-  enum { OPEN_COST = 30, ASKED = 16 };
+  enum { OPEN_COST = 15, ASKED = 16 };
   int64_t open = 0, asked = cr_min(queries, ASKED);
   for (int64_t i = 0; i < asked; i++) open += CR_NAME(cr_match_open)(&list[queries * i / asked * step]);
   return (double)(open * OPEN_COST) > sqrt((double)rows * (double)all) * (double)asked;
