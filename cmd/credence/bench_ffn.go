@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	goruntime "runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func newBenchFFN(s *settings) *cobra.Command {
 			}
 			defer rt.Close()
 			if o.cpuTime && rt.Config().Threads != 1 {
-				return errors.New("--cpu-time counts all threads together; --threads 1 is needed with it")
+				return errors.New("--cpu-time counts the calling thread only; --threads 1 is needed with it")
 			}
 			return benchFFN(c, rt, &o)
 		},
@@ -114,6 +115,8 @@ func benchFFN(c *cobra.Command, rt *runtime.Runtime, o *ffnSettings) error {
 		Layers: o.Layers, Calls: o.Calls, Clock: "elapsed time"}
 	o.Clock = elapsed
 	if o.cpuTime {
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
 		doc.Clock, o.Clock = "processor time", processorTime
 	}
 	draws, err := o.draws()

@@ -61,6 +61,7 @@ static int32_t gate_task(void *arg, int64_t index, int32_t worker, credence_erro
                         .m = cr_min(TASK_ROWS, j->rows - row),
                         .k = j->d,
                         .w = j->gate,
+                        .listed = j->f,
                         .y = j->hidden + row * j->f + from,
                         .y_stride = j->f,
                         .bias = j->gate_bias};
@@ -201,6 +202,7 @@ static int32_t up_task(void *arg, int64_t index, int32_t worker, credence_error 
                         .k = j->d,
                         .w = j->up,
                         .list = j->list,
+                        .listed = j->listed,
                         .y = up,
                         .y_stride = to - from,
                         .bias = j->up_bias};
@@ -229,6 +231,7 @@ static int32_t down_task(void *arg, int64_t index, int32_t worker, credence_erro
                   .c_stride = j->f,
                   .m = rows,
                   .list = j->list,
+                  .listed = j->listed,
                   .column = column,
                   .columns = columns,
                   .y_stride = columns};

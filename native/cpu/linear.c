@@ -66,6 +66,7 @@ static int32_t run_linear(const cr_call *call, const cr_ctx *ctx, credence_error
                .m = m,
                .k = k,
                .w = {w->data, row_bytes, w->dtype},
+               .listed = n,
                .y = (float *)(void *)call->out[0].data,
                .y_stride = n,
                .bias = call->n_in > 2 ? (const float *)(const void *)call->in[2].data : NULL},

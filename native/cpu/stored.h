@@ -40,6 +40,7 @@ typedef struct cr_dots {
   int64_t x_stride, m, k; /* strides in elements */
   cr_stored w;
   const int32_t *list; /* which rows of w, or NULL: all in turn */
+  int64_t listed;      /* how many rows all calls take together: those beyond this call's are fetched ahead; or 0 */
   float *y;
   int64_t y_stride;
   const float *bias; /* or NULL */
@@ -56,6 +57,7 @@ typedef struct cr_sums {
   const float *c;
   int64_t c_stride, m;
   const int32_t *list; /* as above */
+  int64_t listed;
   int64_t column, columns;
   float *y;
   int64_t y_stride;
@@ -119,6 +121,29 @@ CR_INLINE vf cr_load_stored_n(const int32_t dtype, const char *row, int64_t k, i
     return dtype == CREDENCE_F16 ? vf_from_half(h) : vf_from_bfloat(h);
   }
   return dtype == CREDENCE_F32 ? vf_load_n((const float *)row + k, n) : (vf){0};
+}
+
+/* Where element k of a row begins; k is a multiple of 32. */
+CR_INLINE const char *cr_stored_at(const int32_t dtype, const char *row, int64_t k) {
+  switch (dtype) {
+    case CREDENCE_F16:
+    case CREDENCE_BF16:
+      return row + 2 * k;
+    case CREDENCE_Q8_0:
+      return row + k / 32 * 34;
+    case CREDENCE_Q4_0:
+      return row + k / 32 * 18;
+    default:
+      return row + 4 * k;
+  }
+}
+
+/* Asks for elements k .. k + 31 of a row, if k begins them. Beyond the end of a row this does no harm. */
+CR_INLINE void cr_fetch_stored(const int32_t dtype, const char *row, int64_t k) {
+  if (k % 32 != 0) return;
+  const char *at = cr_stored_at(dtype, row, k);
+  __builtin_prefetch(at);
+  if (dtype == CREDENCE_F32) __builtin_prefetch(at + 64);
 }
 
 /* CALL with dtype as a constant. */

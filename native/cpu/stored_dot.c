@@ -8,13 +8,16 @@ enum {
   AT_ONCE = 4 /* rows that are read at once, listed or not: a single stream is too little for the prefetchers */
 };
 
-/* Elements k .. k + depth - 1 of x rows times w rows; w is at its own first element. */
-CR_INLINE void dot_block(const int32_t dtype, const float *const *x, const char *const *w, int64_t k, int64_t depth,
-                         float *sums, const int rows, const int cols) {
+/* Elements k .. k + depth - 1 of x rows times w rows; w is at its own first element. next, unless NULL: what is read
+ * after this, and fetched meanwhile. */
+CR_INLINE void dot_block(const int32_t dtype, const float *const *x, const char *const *w, const char *const *next,
+                         int64_t k, int64_t depth, float *sums, const int rows, const int cols) {
   vf acc[TILE_ROWS][AT_ONCE][2] = {{{{0}}}};
   int64_t at = k;
   const int64_t end = k + depth;
-  for (; at + 2 * CR_W <= end; at += 2 * CR_W) CR_UNROLL for (int u = 0; u < 2; u++) {
+  for (; at + 2 * CR_W <= end; at += 2 * CR_W) {
+    if (next != NULL) CR_UNROLL for (int c = 0; c < cols; c++) cr_fetch_stored(dtype, next[c], at - k);
+    CR_UNROLL for (int u = 0; u < 2; u++) {
       vf wv[AT_ONCE];
       CR_UNROLL for (int c = 0; c < cols; c++) wv[c] = cr_load_stored(dtype, w[c], at + u * CR_W);
       CR_UNROLL for (int r = 0; r < rows; r++) {
@@ -22,6 +25,7 @@ CR_INLINE void dot_block(const int32_t dtype, const float *const *x, const char 
         CR_UNROLL for (int c = 0; c < cols; c++) acc[r][c][u] = vf_fma(xv, wv[c], acc[r][c][u]);
       }
     }
+  }
   if (at < end) {
     CR_UNROLL for (int u = 0; u < 2; u++) {
       const int64_t n = end - at - u * CR_W;
@@ -42,13 +46,20 @@ static int64_t row_at(const cr_dots *d, int64_t i) { return d->list != NULL ? d-
 
 /* ---- one row of x ---- */
 
-CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, float *y, const int cols) {
-  const char *w[AT_ONCE];
+/* While a block is read, the rows' next one is fetched, or the first one of the rows that follow (row_at knows those
+ * before end): the processor's own prefetchers begin anew with every row and every page. */
+CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, int64_t end, float *y, const int cols) {
+  const char *w[AT_ONCE], *after[AT_ONCE], *next[AT_ONCE];
   float total[AT_ONCE] = {0};
-  CR_UNROLL for (int c = 0; c < cols; c++) w[c] = d->w.data + row_at(d, at + c) * d->w.stride;
+  CR_UNROLL for (int c = 0; c < cols; c++) {
+    w[c] = d->w.data + row_at(d, at + c) * d->w.stride;
+    after[c] = d->w.data + row_at(d, cr_min(at + cols + c, end - 1)) * d->w.stride;
+  }
   for (int64_t k = 0; k < d->k; k += CR_DOT_BLOCK) {
     float sums[AT_ONCE];
-    dot_block(dtype, &d->x, w, k, cr_min(CR_DOT_BLOCK, d->k - k), sums, 1, cols);
+    const bool more = k + CR_DOT_BLOCK < d->k;
+    CR_UNROLL for (int c = 0; c < cols; c++) next[c] = more ? cr_stored_at(dtype, w[c], k + CR_DOT_BLOCK) : after[c];
+    dot_block(dtype, &d->x, w, next, k, cr_min(CR_DOT_BLOCK, d->k - k), sums, 1, cols);
     CR_UNROLL for (int c = 0; c < cols; c++) total[c] = k > 0 ? total[c] + sums[c] : sums[c];
   }
   CR_UNROLL for (int c = 0; c < cols; c++) y[c] = d->bias != NULL ? total[c] + d->bias[row_at(d, at + c)] : total[c];
@@ -56,8 +67,9 @@ CR_INLINE void single(const int32_t dtype, const cr_dots *d, int64_t at, float *
 
 CR_INLINE void singles(const int32_t dtype, const cr_dots *d, int64_t from, int64_t to) {
   float *y = d->y;
-  for (; from + AT_ONCE <= to; from += AT_ONCE, y += AT_ONCE) single(dtype, d, from, y, AT_ONCE);
-  for (; from < to; from++, y++) single(dtype, d, from, y, 1);
+  const int64_t end = cr_max(to, d->listed);
+  for (; from + AT_ONCE <= to; from += AT_ONCE, y += AT_ONCE) single(dtype, d, from, end, y, AT_ONCE);
+  for (; from < to; from++, y++) single(dtype, d, from, end, y, 1);
 }
 
 /* ---- several ---- */
@@ -77,17 +89,17 @@ static void widen_row(const cr_stored *w, int64_t row, int64_t k, int64_t depth,
 static void tile(const float *const *x, const char *const *w, int64_t depth, float *sums, int64_t rows) {
   switch (rows) {
     case 1:
-      dot_block(CREDENCE_F32, x, w, 0, depth, sums, 1, TILE_COLS);
+      dot_block(CREDENCE_F32, x, w, NULL, 0, depth, sums, 1, TILE_COLS);
       return;
     case 2:
-      dot_block(CREDENCE_F32, x, w, 0, depth, sums, 2, TILE_COLS);
+      dot_block(CREDENCE_F32, x, w, NULL, 0, depth, sums, 2, TILE_COLS);
       return;
 #if CR_W == 16
     case 3:
-      dot_block(CREDENCE_F32, x, w, 0, depth, sums, 3, TILE_COLS);
+      dot_block(CREDENCE_F32, x, w, NULL, 0, depth, sums, 3, TILE_COLS);
       return;
     case 4:
-      dot_block(CREDENCE_F32, x, w, 0, depth, sums, 4, TILE_COLS);
+      dot_block(CREDENCE_F32, x, w, NULL, 0, depth, sums, 4, TILE_COLS);
       return;
 #endif
     default:
