@@ -12,8 +12,9 @@
 enum {
   UNIT_COST = 4 << 20,    /* multiply-adds in a unit, about 100 us: enough to hide handing it out, short to cancel */
   LEAST_COST = 256 << 10, /* below this a unit is not worth another thread */
-  GROUP = 256 / CR_NR,    /* panels of a rectangle: CR_KC rows of them stay in the second-level cache */
-  PART = 128 << 10,       /* floats of a unit's sum over a chunk of K, where K has several */
+  /* Panels of a rectangle: CR_KC rows of them stay in the second-level cache, which is larger on AVX-512 machines. */
+  GROUP = (CR_W == 16 ? 512 : 256) / CR_NR,
+  PART = 128 << 10,           /* floats of a unit's sum over a chunk of K, where K has several */
   TILE_STRIDE = CR_KC + CR_W, /* not a multiple of the distance at which cache sets repeat */
   /* A panel's block fills the first-level cache of AVX-512 machines: there a tile of a stays while panels pass; in the
    * narrower sets a panel stays while several tiles pass. */
