@@ -4,13 +4,14 @@
  * fixes the order of summation, the cut into units cannot be seen in the result: it follows sizes and threads freely.
  *   - Few rows: units are ranges of columns. Each packs its panels of b for itself, one block of K at a time, or reads
  * b in place where one tile holds all rows; a handful of rows streams b (memory is the limit then).
- *   - Many rows: b is packed once for all, then units are rectangles.
+ *   - Many rows: units are rectangles. Where several share the same columns, b is packed once for all; on one thread a
+ * unit is a whole group of columns, which packs its panels for itself.
  *   - Few outputs and a long K: the chunks of K are units too, and their sums are combined in order afterwards. */
 #include "act.h"
 #include "gemm.h"
 
 enum {
-  UNIT_COST = 4 << 20,    /* multiply-adds in a unit, about 100 us: enough to hide handing it out, short to cancel */
+  UNIT_COST = 4 << 20,    /* multiply-adds in a unit, about 100 us: enough to hide handing it out */
   LEAST_COST = 256 << 10, /* below this a unit is not worth another thread */
   /* Panels of a rectangle: CR_KC rows of them stay in the second-level cache, which is larger on AVX-512 machines. */
   GROUP = (CR_W == 16 ? 512 : 256) / CR_NR,
