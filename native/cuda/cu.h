@@ -49,16 +49,24 @@ struct cr_ctx {
 int32_t cu_failed(const char *call, cudaError_t error, credence_error *err);
 
 /* ---- blas.c: cuBLAS, row-major. Each is strict float32 unless ctx->tf32. ---- */
-/* y[m,n] = op(a) op(b) for each of `batch` products; op transposes where asked. lda, ldb, ldy: elements between rows as
- * stored; stride_*: elements between products (0: shared). beta 0 or 1: y is replaced or added to. k may be 0. */
+/* y[m,n] = alpha op(a) op(b) for each of `batch` products; op transposes where asked. lda, ldb, ldy: elements between
+ * rows as stored; stride_*: elements between products (0: shared). beta 0 or 1: y is replaced or added to. k may be 0.
+ */
 typedef struct cu_gemm {
   const float *a, *b;
   float *y;
   int64_t m, n, k, lda, ldb, ldy, stride_a, stride_b, stride_y, batch;
   bool transpose_a, transpose_b;
-  float beta;
+  float beta, alpha; /* alpha 0 means 1 */
 } cu_gemm;
+/* By cuBLAS, or by cu_gemm_plain what that cannot take. */
 int32_t cu_gemm_run(const cr_ctx *ctx, const cu_gemm *g, credence_error *err);
+/* Whether cuBLAS takes it: sizes of 32 bits, k > 0, rows that do not overlap. */
+bool cu_gemm_fits(const cu_gemm *g);
+
+/* ---- matmul.cu ---- */
+/* Our own kernel: any strides (rows may repeat or run backwards), any k; y's rows must not overlap. */
+int32_t cu_gemm_plain(const cr_ctx *ctx, const cu_gemm *g, credence_error *err);
 
 /* ---- check.cu ---- */
 /* Records a fault (INVALID_ARGUMENT, at = position, value = index[position]) for the first of n indices outside
