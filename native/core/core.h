@@ -33,7 +33,8 @@ struct credence_device {
   int32_t threads;
   const char *backend;                                      /* "cpu": for messages */
   void (*destroy)(credence_device *);                       /* when nobody holds it any more */
-  int32_t (*alive)(credence_device *, credence_error *err); /* CREDENCE_OK, or DEVICE_LOST with the reason */
+  int32_t (*alive)(credence_device *, credence_error *err); /* CREDENCE_OK, or DEVICE_LOST with the reason; NULL: only
+                                                               faults lose it */
   cr_faults faults;
   const cr_op_row *rows[CREDENCE_OP_LIMIT]; /* by opcode; NULL: not implemented */
 };
@@ -47,6 +48,7 @@ struct credence_buffer {
 
 typedef struct cr_plan_op {
   const cr_op_row *row;
+  cr_rule_fn rule;
   uint32_t first_tensor, n_in, n_out, n_inout, first_i, n_i, first_f, n_f;
   size_t scratch_shared, scratch_per_thread;
 } cr_plan_op;
@@ -120,6 +122,8 @@ bool cr_size_add(size_t *total, uint64_t n, size_t size);
 void *cr_take(char **at, uint64_t n, size_t size);
 
 /* ---- device.c ---- */
+/* Of a device that is all zero: one reference, no faults. The backend fills rows. */
+void cr_device_init(credence_device *, const char *backend, int32_t threads, void (*destroy)(credence_device *));
 void cr_device_retain(credence_device *);
 void cr_device_release(credence_device *);
 /* CREDENCE_OK, or DEVICE_LOST with *err filled. */
@@ -153,10 +157,13 @@ int32_t cr_validate_tables(const credence_plan_desc *desc, credence_error *err);
 int32_t cr_validate_op(const credence_plan_desc *desc, uint32_t k, credence_error *err);
 int32_t cr_dtype_align(int32_t dtype); /* alignment of an element in bytes, 0 for an unknown type */
 
-/* ---- rules (native/rules) ---- */
+/* ---- native/rules/rules.c ---- */
 cr_rule_fn cr_op_rule(uint32_t opcode); /* NULL: unknown */
 
 /* ---- plan.c: the ABI's functions of these names ---- */
+/* Asks an op's rule, and the backend's row for the scratch of a call that the rule accepts. */
+int32_t cr_ask_op(const cr_op_row *row, cr_rule_fn rule, const cr_call *call, int32_t threads, cr_scratch *scratch,
+                  credence_error *err);
 int32_t cr_op_supported(credence_device *, const credence_plan_desc *, uint32_t op_index, credence_error *err);
 int32_t cr_plan_open(credence_device *, const credence_plan_desc *, credence_plan **out, credence_error *err);
 void cr_plan_close(credence_plan *);

@@ -73,6 +73,6 @@ static int32_t run_output(const cr_call *call, const cr_ctx *ctx, credence_error
   return ew_run(call, ctx, output_rows[call->i[0]], &p, err);
 }
 
-CR_FAMILY(activation, {CREDENCE_OP_ACTIVATION, check_apply, run_apply},
-          {CREDENCE_OP_ACTIVATION_GRAD, check_grad, run_grad},
-          {CREDENCE_OP_ACTIVATION_GRAD_FROM_OUTPUT, check_output, run_output})
+CR_FAMILY(activation, {CREDENCE_OP_ACTIVATION, .run = run_apply, .check = check_apply},
+          {CREDENCE_OP_ACTIVATION_GRAD, .run = run_grad, .check = check_grad},
+          {CREDENCE_OP_ACTIVATION_GRAD_FROM_OUTPUT, .run = run_output, .check = check_output})

@@ -115,4 +115,5 @@ static int32_t check_arg_min(const cr_call *call, int32_t threads, cr_scratch *s
   return check(call, "arg_min", err);
 }
 
-CR_FAMILY(arg, {CREDENCE_OP_ARG_MAX, check_arg_max, run_arg_max}, {CREDENCE_OP_ARG_MIN, check_arg_min, run_arg_min})
+CR_FAMILY(arg, {CREDENCE_OP_ARG_MAX, .run = run_arg_max, .check = check_arg_max},
+          {CREDENCE_OP_ARG_MIN, .run = run_arg_min, .check = check_arg_min})

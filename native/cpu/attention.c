@@ -236,5 +236,5 @@ static int32_t run_attention(const cr_call *call, const cr_ctx *ctx, credence_er
   return cr_spread(ctx, cr_count(q) * (position + job.rows), tiles * job.groups, attention_task, &job, err);
 }
 
-CR_FAMILY(attention, {CREDENCE_OP_WRITE_ROWS, check_write, run_write},
-          {CREDENCE_OP_ATTENTION, check_attention, run_attention})
+CR_FAMILY(attention, {CREDENCE_OP_WRITE_ROWS, .run = run_write, .check = check_write},
+          {CREDENCE_OP_ATTENTION, .run = run_attention, .check = check_attention})

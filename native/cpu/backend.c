@@ -1,5 +1,5 @@
 /* The CPU backend's table of functions, behind the one exported symbol. */
-#include "core.h"
+#include "device.h"
 
 static const credence_backend backend = {
     .struct_size = sizeof(credence_backend),

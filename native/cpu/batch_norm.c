@@ -433,6 +433,6 @@ static int32_t run_gradient(const cr_call *call, const cr_ctx *ctx, credence_err
   return run_tasks(&j, ctx, gradient_task, err);
 }
 
-CR_FAMILY(batch_norm, {CREDENCE_OP_BATCH_NORM_TRAIN, check_train, run_train},
-          {CREDENCE_OP_BATCH_NORM_GRAD, check_gradient, run_gradient},
-          {CREDENCE_OP_BATCH_NORM_EVAL, check_eval, run_eval})
+CR_FAMILY(batch_norm, {CREDENCE_OP_BATCH_NORM_TRAIN, .run = run_train, .check = check_train},
+          {CREDENCE_OP_BATCH_NORM_GRAD, .run = run_gradient, .check = check_gradient},
+          {CREDENCE_OP_BATCH_NORM_EVAL, .run = run_eval, .check = check_eval})

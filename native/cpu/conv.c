@@ -560,6 +560,6 @@ OP(forward, FORWARD)
 OP(grad_input, GRAD_INPUT)
 OP(grad_weight, GRAD_WEIGHT)
 
-CR_FAMILY(conv, {CREDENCE_OP_CONV2D, check_forward, run_forward},
-          {CREDENCE_OP_CONV2D_GRAD_INPUT, check_grad_input, run_grad_input},
-          {CREDENCE_OP_CONV2D_GRAD_WEIGHT, check_grad_weight, run_grad_weight})
+CR_FAMILY(conv, {CREDENCE_OP_CONV2D, .run = run_forward, .check = check_forward},
+          {CREDENCE_OP_CONV2D_GRAD_INPUT, .run = run_grad_input, .check = check_grad_input},
+          {CREDENCE_OP_CONV2D_GRAD_WEIGHT, .run = run_grad_weight, .check = check_grad_weight})

@@ -441,4 +441,5 @@ static int32_t check_fill(const cr_call *call, int32_t threads, cr_scratch *scra
   return cr_fail(err, CREDENCE_UNSUPPORTED, "fill: type %d cannot be written element by element", call->out[0].dtype);
 }
 
-CR_FAMILY(copy, {CREDENCE_OP_FILL, check_fill, run_fill}, {CREDENCE_OP_COPY, check_copy, run_copy})
+CR_FAMILY(copy, {CREDENCE_OP_FILL, .run = run_fill, .check = check_fill},
+          {CREDENCE_OP_COPY, .run = run_copy, .check = check_copy})

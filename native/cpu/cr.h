@@ -1,91 +1,31 @@
 /* cr.h: what the CPU backend's op families share. Internal; nothing here crosses the ABI.
  *
- * Each op NAME has, in its family's file, one row of a table (CR_OPS at the end of every family file):
- *   check  proves at plan_open, with every dimension at its maximum, that run can touch no memory outside its tensors:
- *          counts, types, ranks, shapes, attribute ranges; and asks for scratch. It must hold for all smaller dims too;
- *          it is also asked with each argument alone one lower, so that shapes which only meet at the maxima are
- * refused. Tensors have no memory yet (data is NULL) and a scalar that is an argument counts as 1. An op whose integer
- *          attributes are arguments is checked again whenever they change.
- *   run    computes; it may still fail (an index out of range, a matrix that is not positive definite).
- * Family files are compiled once per instruction set (CR_ISA) with the same source; see isa.h and vec.h.
+ * A family is NAME.c and ends with CR_FAMILY(NAME, rows...); call.h says what a row is. Families are compiled once per
+ * instruction set (CR_ISA) with the same source; see isa.h and vec.h.
  */
 #ifndef CREDENCE_CPU_CR_H
 #define CREDENCE_CPU_CR_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include "credence_native.h"
-#include "credence_ops.h"
-
-/* A tensor of a submission: address and sizes resolved. Strides in bytes. */
-typedef struct cr_tensor {
-  char *data;
-  int32_t dtype, ndim;
-  int64_t dim[CREDENCE_MAX_DIMS], stride[CREDENCE_MAX_DIMS];
-} cr_tensor;
+#include "call.h"
 
 typedef struct cr_pool cr_pool;
 
 /* What a running op may use besides its tensors. */
-typedef struct cr_ctx {
+struct cr_ctx {
   cr_pool *pool;
   int32_t threads;                /* how many threads cr_parallel may use, >= 1 */
   int32_t blas_panels;            /* 1: the self-test proved the OpenBLAS row-panel rule on this machine */
   const _Atomic uint64_t *cancel; /* the stream's cancel word */
   uint64_t tag;                   /* this submission */
-  char *scratch;                  /* 64-byte aligned: check's `shared` bytes, then `per_thread` bytes per thread */
+  char *scratch;                  /* 64-byte aligned: the row's `shared` bytes, then `per_thread` bytes per thread */
   size_t scratch_shared, scratch_per_thread; /* of this op, rounded up to 64 */
-} cr_ctx;
+};
 
 static inline bool cr_cancelled(const cr_ctx *ctx) {
   return atomic_load_explicit(ctx->cancel, memory_order_relaxed) == ctx->tag;
 }
-
-/* One op of a submission. */
-typedef struct cr_call {
-  const cr_tensor *in, *out, *inout;
-  const int64_t *i;
-  const double *f;
-  uint32_t n_in, n_out, n_inout, n_i, n_f;
-  int64_t dense; /* elements, if all tensors have one shape and lie without gaps; else -1. Set for run, not for check */
-} cr_call;
-
-/* Scratch bytes an op asks for in check. */
-typedef struct cr_scratch {
-  size_t shared, per_thread;
-} cr_scratch;
-
-typedef int32_t (*cr_check_fn)(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err);
-typedef int32_t (*cr_run_fn)(const cr_call *call, const cr_ctx *ctx, credence_error *err);
-
-typedef struct cr_op_row {
-  uint32_t opcode;
-  cr_check_fn check;
-  cr_run_fn run;
-} cr_op_row;
-
-/* ---- errors ---- */
-int32_t cr_fail(credence_error *err, int32_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* "32x64x3" of a tensor into a small caller buffer; returns it. */
-const char *cr_shape(const cr_tensor *t, char buffer[96]);
-
-/* ---- checks shared by the families ---- */
-int32_t cr_expect(const cr_call *call, const char *op, uint32_t n_in_min, uint32_t n_in_max, uint32_t n_out,
-                  uint32_t n_inout, uint32_t n_i, uint32_t n_f, credence_error *err);
-int32_t cr_expect_dtype(const cr_tensor *t, int32_t dtype, const char *op, const char *what, credence_error *err);
-/* Row-major dense for these dims, and dense for all smaller outermost dims. */
-int32_t cr_expect_dense(const cr_tensor *t, const char *op, const char *what, credence_error *err);
-int32_t cr_expect_same_shape(const cr_tensor *a, const cr_tensor *b, const char *op, credence_error *err);
-
-static inline int64_t cr_count(const cr_tensor *t) {
-  int64_t n = 1;
-  for (int32_t k = 0; k < t->ndim; k++) n *= t->dim[k];
-  return n;
-}
-size_t cr_dtype_size(int32_t dtype); /* bytes of one element; 0 for block types */
 
 /* ---- threads ---- */
 /* Calls task(arg, index, worker) for index 0..n-1, each once, on up to ctx->threads threads (worker 0..threads-1), the

@@ -1,12 +1,10 @@
 /* Devices: opening, options, and what a person wants to know about the processor. */
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core.h"
+#include "device.h"
 
 #define MAX_THREADS 1024
 
@@ -21,19 +19,6 @@ static void init_blas(void) {
   cr_float_restore(state);
 }
 
-void cr_device_retain(credence_device *device) { atomic_fetch_add_explicit(&device->refs, 1, memory_order_relaxed); }
-
-void cr_device_release(credence_device *device) {
-  if (atomic_fetch_sub_explicit(&device->refs, 1, memory_order_acq_rel) != 1) return;
-  cr_pool_close(device->pool);
-  cr_free(device);
-}
-
-int32_t cr_device_alive(credence_device *device, credence_error *err) {
-  if (atomic_load_explicit(&device->lost, memory_order_relaxed) == 0) return CREDENCE_OK;
-  return cr_fail(err, CREDENCE_DEVICE_LOST, "the device was lost (injected); close it");
-}
-
 int32_t cr_device_count(int32_t *count, credence_error *err) {
   if (count == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "device_count: null argument");
   *count = 1;
@@ -45,6 +30,11 @@ static int32_t check_index(int32_t index, const char *call, credence_error *err)
   return cr_fail(err, CREDENCE_NO_DEVICE, "%s: there is no device %d; the cpu backend has one, device 0", call, index);
 }
 
+static void destroy(credence_device *device) {
+  cr_pool_close(((cpu_device *)device)->pool);
+  cr_free(device);
+}
+
 int32_t cr_device_open(int32_t index, int32_t threads, credence_device **out, credence_error *err) {
   if (out == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "device_open: null argument");
   *out = NULL;
@@ -54,19 +44,17 @@ int32_t cr_device_open(int32_t index, int32_t threads, credence_device **out, cr
     return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "device_open: %d threads; 1 to %d are possible", threads,
                    MAX_THREADS);
   pthread_once(&blas_once, init_blas);
-  credence_device *device = cr_alloc(NULL, sizeof *device, "a device", err);
+  cpu_device *device = cr_alloc(NULL, sizeof *device, "a device", err);
   if (device == NULL) return CREDENCE_OUT_OF_MEMORY;
-  device->refs = 1;
-  device->threads = threads;
+  cr_device_init(&device->base, "cpu", threads, destroy);
   device->blas_panels = blas_panels;
-  device->isa = cr_isa_select("auto", device->rows);
-  device->faults.alloc = device->faults.op = device->faults.cancel = device->faults.lost = -1;
+  device->isa = cr_isa_select("auto", device->base.rows);
   status = cr_pool_open(threads, &device->pool, err);
   if (status != CREDENCE_OK) {
     cr_free(device);
     return status;
   }
-  *out = device;
+  *out = &device->base;
   return CREDENCE_OK;
 }
 
@@ -116,7 +104,7 @@ int32_t cr_device_info(int32_t index, const credence_device *device, credence_de
   memset(out, 0, sizeof *out);
   out->struct_size = size;
   processor_name(out->name, sizeof out->name);
-  const char *isa = device != NULL ? device->isa : cr_isa_best();
+  const char *isa = device != NULL ? ((const cpu_device *)device)->isa : cr_isa_best();
 #if defined(__aarch64__)
   if (strcmp(isa, "generic") == 0) isa = "neon"; /* every arm64 processor has it, so the generic set uses it */
 #endif
@@ -137,30 +125,8 @@ static int32_t set_isa(credence_device *device, const char *value, credence_erro
   if (isa == NULL)
     return cr_fail(err, CREDENCE_UNSUPPORTED, "cpu_isa=%.32s: not here; possible: %s", value, cr_isa_names(names));
   memcpy(device->rows, rows, sizeof rows);
-  device->isa = isa;
+  ((cpu_device *)device)->isa = isa;
   return CREDENCE_OK;
-}
-
-static int32_t set_fault(credence_device *device, const char *key, const char *value, credence_error *err) {
-  _Atomic int64_t *count = strcmp(key, "fault.alloc") == 0    ? &device->faults.alloc
-                           : strcmp(key, "fault.op") == 0     ? &device->faults.op
-                           : strcmp(key, "fault.cancel") == 0 ? &device->faults.cancel
-                           : strcmp(key, "fault.lost") == 0   ? &device->faults.lost
-                                                              : NULL;
-  if (count == NULL)
-    return cr_fail(err, CREDENCE_UNSUPPORTED, "option %.32s is unknown; faults are alloc, op, cancel and lost", key);
-#ifdef CREDENCE_FAULTS
-  char *end;
-  errno = 0;
-  long long n = strtoll(value, &end, 10);
-  if (*value == '\0' || *end != '\0' || errno != 0)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s=%.32s: not a whole number", key, value);
-  atomic_store(count, n);
-  return CREDENCE_OK;
-#else
-  (void)value;
-  return cr_fail(err, CREDENCE_UNSUPPORTED, "%s: this build injects no faults (CREDENCE_FAULTS=ON)", key);
-#endif
 }
 
 int32_t cr_set_option(credence_device *device, const char *key, const char *value, credence_error *err) {
@@ -171,7 +137,7 @@ int32_t cr_set_option(credence_device *device, const char *key, const char *valu
     if (strcmp(value, "strict") == 0 || strcmp(value, "tf32") == 0) return CREDENCE_OK;
     return cr_fail(err, CREDENCE_UNSUPPORTED, "math=%.32s: possible: strict, tf32", value);
   }
-  if (strncmp(key, "fault.", 6) == 0) return set_fault(device, key, value, err);
+  if (strncmp(key, "fault.", 6) == 0) return cr_set_fault(device, key, value, err);
   return cr_fail(err, CREDENCE_UNSUPPORTED, "option %.32s is unknown; the cpu backend has cpu_isa, math and fault.*",
                  key);
 }

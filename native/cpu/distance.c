@@ -294,6 +294,6 @@ static int32_t run_count(const cr_call *call, const cr_ctx *ctx, credence_error 
   return CREDENCE_OK;
 }
 
-CR_FAMILY(distance, {CREDENCE_OP_PAIRWISE_SQDIST, check_sqdist, run_sqdist},
-          {CREDENCE_OP_PAIRWISE_ARG_MIN, check_arg_min, run_arg_min},
-          {CREDENCE_OP_PAIRWISE_COUNT, check_count, run_count})
+CR_FAMILY(distance, {CREDENCE_OP_PAIRWISE_SQDIST, .run = run_sqdist, .check = check_sqdist},
+          {CREDENCE_OP_PAIRWISE_ARG_MIN, .run = run_arg_min, .check = check_arg_min},
+          {CREDENCE_OP_PAIRWISE_COUNT, .run = run_count, .check = check_count})

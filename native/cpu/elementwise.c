@@ -60,14 +60,20 @@ BINARY(minimum, vf_min(u, v))
 BINARY(greater_equal, vf_where(u >= v, vf_set(1)))
 BINARY(equal, vf_where(u == v, vf_set(1)))
 
-CR_FAMILY(elementwise, {CREDENCE_OP_NEG, check_neg, run_neg}, {CREDENCE_OP_ABS, check_abs, run_abs},
-          {CREDENCE_OP_EXP, check_exp, run_exp}, {CREDENCE_OP_LOG, check_log, run_log},
-          {CREDENCE_OP_SQRT, check_sqrt, run_sqrt}, {CREDENCE_OP_RSQRT, check_rsqrt, run_rsqrt},
-          {CREDENCE_OP_SQUARE, check_square, run_square}, {CREDENCE_OP_RECIPROCAL, check_reciprocal, run_reciprocal},
-          {CREDENCE_OP_AFFINE, check_affine, run_affine}, {CREDENCE_OP_CLAMP, check_clamp, run_clamp},
-          {CREDENCE_OP_CLAMP_GRAD, check_clamp_grad, run_clamp_grad}, {CREDENCE_OP_SIGN, check_sign, run_sign},
-          {CREDENCE_OP_ADD, check_add, run_add}, {CREDENCE_OP_SUB, check_sub, run_sub},
-          {CREDENCE_OP_MUL, check_mul, run_mul}, {CREDENCE_OP_DIV, check_div, run_div},
-          {CREDENCE_OP_MAXIMUM, check_maximum, run_maximum}, {CREDENCE_OP_MINIMUM, check_minimum, run_minimum},
-          {CREDENCE_OP_GREATER_EQUAL, check_greater_equal, run_greater_equal},
-          {CREDENCE_OP_EQUAL, check_equal, run_equal})
+CR_FAMILY(elementwise, {CREDENCE_OP_NEG, .run = run_neg, .check = check_neg},
+          {CREDENCE_OP_ABS, .run = run_abs, .check = check_abs}, {CREDENCE_OP_EXP, .run = run_exp, .check = check_exp},
+          {CREDENCE_OP_LOG, .run = run_log, .check = check_log},
+          {CREDENCE_OP_SQRT, .run = run_sqrt, .check = check_sqrt},
+          {CREDENCE_OP_RSQRT, .run = run_rsqrt, .check = check_rsqrt},
+          {CREDENCE_OP_SQUARE, .run = run_square, .check = check_square},
+          {CREDENCE_OP_RECIPROCAL, .run = run_reciprocal, .check = check_reciprocal},
+          {CREDENCE_OP_AFFINE, .run = run_affine, .check = check_affine},
+          {CREDENCE_OP_CLAMP, .run = run_clamp, .check = check_clamp},
+          {CREDENCE_OP_CLAMP_GRAD, .run = run_clamp_grad, .check = check_clamp_grad},
+          {CREDENCE_OP_SIGN, .run = run_sign, .check = check_sign},
+          {CREDENCE_OP_ADD, .run = run_add, .check = check_add}, {CREDENCE_OP_SUB, .run = run_sub, .check = check_sub},
+          {CREDENCE_OP_MUL, .run = run_mul, .check = check_mul}, {CREDENCE_OP_DIV, .run = run_div, .check = check_div},
+          {CREDENCE_OP_MAXIMUM, .run = run_maximum, .check = check_maximum},
+          {CREDENCE_OP_MINIMUM, .run = run_minimum, .check = check_minimum},
+          {CREDENCE_OP_GREATER_EQUAL, .run = run_greater_equal, .check = check_greater_equal},
+          {CREDENCE_OP_EQUAL, .run = run_equal, .check = check_equal})

@@ -543,5 +543,7 @@ static int32_t run_gated(const cr_call *call, const cr_ctx *ctx, credence_error 
   return run_ffn(call, ctx, true, err);
 }
 
-CR_FAMILY(ffn, {CREDENCE_OP_SPARSE_FFN, check_plain, run_plain}, {CREDENCE_OP_SPARSE_FFN_GATED, check_gated, run_gated},
-          {CREDENCE_OP_MASKED_LINEAR, check_masked, run_masked}, {CREDENCE_OP_SPARSE_LINEAR, check_sparse, run_sparse})
+CR_FAMILY(ffn, {CREDENCE_OP_SPARSE_FFN, .run = run_plain, .check = check_plain},
+          {CREDENCE_OP_SPARSE_FFN_GATED, .run = run_gated, .check = check_gated},
+          {CREDENCE_OP_MASKED_LINEAR, .run = run_masked, .check = check_masked},
+          {CREDENCE_OP_SPARSE_LINEAR, .run = run_sparse, .check = check_sparse})

@@ -11,7 +11,7 @@
 #define CR_CAT(a, b) CR_CAT2(a, b)
 #define CR_NAME(x) CR_CAT(x, CR_ISA)
 
-/* Ends a family file: its op rows. CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, check, run}) */
-#define CR_FAMILY(family, ...) const cr_op_row CR_NAME(cr_family_##family)[] = {__VA_ARGS__, {0, NULL, NULL}};
+/* Ends a family file: its op rows. CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, .scratch = scratch, .run = run}) */
+#define CR_FAMILY(family, ...) const cr_op_row CR_NAME(cr_family_##family)[] = {__VA_ARGS__, {.run = NULL}};
 
 #endif

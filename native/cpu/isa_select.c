@@ -4,8 +4,9 @@
 #include <cpuid.h>
 #endif
 
-#include "core.h"
+#include "device.h"
 #include "families.h"
+#include "isas.h"
 
 #define DECLARE(family, isa) extern const cr_op_row cr_family_##family##_##isa[];
 #define DECLARE_ALL(isa) CR_FAMILIES(DECLARE, isa)
@@ -71,22 +72,4 @@ const char *cr_isa_select(const char *isa, const cr_op_row *rows[CREDENCE_OP_LIM
     return sets[k].name;
   }
   return NULL;
-}
-
-const char *cr_op_name(uint32_t opcode) {
-  static const char *const names[CREDENCE_OP_LIMIT] = {
-#define CREDENCE_OP(number, NAME, name) [number] = #name,
-      CREDENCE_OPS(CREDENCE_OP)
-#undef CREDENCE_OP
-  };
-  return opcode < CREDENCE_OP_LIMIT ? names[opcode] : NULL;
-}
-
-bool cr_op_in_place(uint32_t opcode) {
-  static const bool in_place[CREDENCE_OP_LIMIT] = {
-#define IN_PLACE(NAME) [CREDENCE_OP_##NAME] = true,
-      CREDENCE_IN_PLACE_OPS(IN_PLACE)
-#undef IN_PLACE
-  };
-  return opcode < CREDENCE_OP_LIMIT && in_place[opcode];
 }

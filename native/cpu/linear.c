@@ -77,4 +77,4 @@ static int32_t run_linear(const cr_call *call, const cr_ctx *ctx, credence_error
   return cr_spread(ctx, cr_max(m * n, n * k), job.groups * cr_ceil_div(m, TASK_ROWS), linear_task, &job, err);
 }
 
-CR_FAMILY(linear, {CREDENCE_OP_LINEAR, check_linear, run_linear})
+CR_FAMILY(linear, {CREDENCE_OP_LINEAR, .run = run_linear, .check = check_linear})

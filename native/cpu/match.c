@@ -343,5 +343,6 @@ static int32_t run_make(const cr_call *call, const cr_ctx *ctx, credence_error *
   return cr_spread(ctx, cr_count(&call->in[0]), blocks_of(call->in[0].dim[0], BLOCK), make_task, &copy, err);
 }
 
-CR_FAMILY(match, {CREDENCE_OP_MATCH, check_match, run_match}, {CREDENCE_OP_MATCH_CODES, check_make, run_make},
-          {CREDENCE_OP_MATCH_CODED, check_coded, run_coded})
+CR_FAMILY(match, {CREDENCE_OP_MATCH, .run = run_match, .check = check_match},
+          {CREDENCE_OP_MATCH_CODES, .run = run_make, .check = check_make},
+          {CREDENCE_OP_MATCH_CODED, .run = run_coded, .check = check_coded})

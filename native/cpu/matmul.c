@@ -519,4 +519,4 @@ static int32_t run_matmul(const cr_call *call, const cr_ctx *ctx, credence_error
   return CR_NAME(cr_gemm_run)(&g, ctx, err);
 }
 
-CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, check_matmul, run_matmul})
+CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, .run = run_matmul, .check = check_matmul})

@@ -1,50 +1,12 @@
-/* Memory: the core's own tables, buffers, and copies. On a CPU a copy is complete when the call returns. */
+/* Buffers and copies. On a CPU a copy is complete when the call returns. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "core.h"
+#include "device.h"
 
-#define ALIGN 64u
 #define HUGE_PAGE (2u << 20)
 #define MAP_FROM (4u << 20) /* buffers of at least this size are mapped, with huge pages where granted */
-
-bool cr_size_add(size_t *total, uint64_t n, size_t size) {
-  size_t bytes;
-  if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(bytes, ALIGN - 1, &bytes)) return false;
-  return !__builtin_add_overflow(*total, bytes / ALIGN * ALIGN, total);
-}
-
-void *cr_take(char **at, uint64_t n, size_t size) {
-  size_t bytes = 0;
-  void *p = *at;
-  cr_size_add(&bytes, n, size); /* was proven to fit when the block was measured */
-  *at += bytes;
-  return p;
-}
-
-static int32_t out_of_memory(uint64_t bytes, const char *what, credence_error *err) {
-  return cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for %s: %llu bytes", what, (unsigned long long)bytes);
-}
-
-void *cr_alloc(credence_device *device, size_t bytes, const char *what, credence_error *err) {
-  void *p = NULL;
-  if (bytes == 0) bytes = 1;
-  if (device != NULL && cr_fault(&device->faults.alloc)) {
-    cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for %s: %zu bytes (injected)", what, bytes);
-    return NULL;
-  }
-  /* not rounded up: sanitizers then see the first byte beyond */
-  if (bytes > PTRDIFF_MAX || posix_memalign(&p, ALIGN, bytes) != 0) {
-    out_of_memory(bytes, what, err);
-    return NULL;
-  }
-  memset(p, 0, bytes);
-  return p;
-}
-
-void cr_free(void *p) { free(p); }
 
 /* A number in a file of one line, or 0. "max" and what is not a number are 0. */
 static uint64_t number_in(const char *path) {
@@ -109,23 +71,23 @@ int32_t cr_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags,
       return cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a buffer of %llu bytes: there are %llu in all",
                      (unsigned long long)bytes, (unsigned long long)total);
   }
-  credence_buffer *b = cr_alloc(device, sizeof *b, "a buffer's record", err);
+  cpu_buffer *b = cr_alloc(device, sizeof *b, "a buffer's record", err);
   if (b == NULL) return CREDENCE_OUT_OF_MEMORY;
   if (bytes < MAP_FROM) {
-    b->data = cr_alloc(device, bytes, "a buffer", err);
+    b->base.data = cr_alloc(device, bytes, "a buffer", err);
   } else if (cr_fault(&device->faults.alloc)) {
     cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a buffer: %llu bytes (injected)", (unsigned long long)bytes);
-  } else if ((b->data = map_pages(bytes, &b->mapped)) == NULL) {
-    out_of_memory(bytes, "a buffer", err);
+  } else if ((b->base.data = map_pages(bytes, &b->mapped)) == NULL) {
+    cr_fail(err, CREDENCE_OUT_OF_MEMORY, "no memory for a buffer: %llu bytes", (unsigned long long)bytes);
   }
-  if (b->data == NULL) {
+  if (b->base.data == NULL) {
     cr_free(b);
     return CREDENCE_OUT_OF_MEMORY;
   }
-  b->bytes = bytes;
-  b->device = device;
+  b->base.bytes = bytes;
+  b->base.device = device;
   cr_device_retain(device);
-  *out = b;
+  *out = &b->base;
   return CREDENCE_OK;
 }
 
@@ -139,21 +101,22 @@ int32_t cr_buffer_wrap(credence_device *device, const void *host, uint64_t bytes
                    (unsigned long long)bytes);
   int32_t status = cr_device_alive(device, err);
   if (status != CREDENCE_OK) return status;
-  credence_buffer *b = cr_alloc(device, sizeof *b, "a buffer's record", err);
+  cpu_buffer *b = cr_alloc(device, sizeof *b, "a buffer's record", err);
   if (b == NULL) return CREDENCE_OUT_OF_MEMORY;
-  b->data = (char *)(uintptr_t)host; /* never written: read_only is checked wherever a buffer is written */
-  b->bytes = bytes;
-  b->read_only = true;
-  b->device = device;
+  b->base.data = (char *)(uintptr_t)host; /* never written: read_only is checked wherever a buffer is written */
+  b->base.bytes = bytes;
+  b->base.read_only = true;
+  b->base.device = device;
   cr_device_retain(device);
-  *out = b;
+  *out = &b->base;
   return CREDENCE_OK;
 }
 
 void cr_buffer_free(credence_buffer *b) {
   if (b == NULL) return;
-  if (b->mapped != 0)
-    munmap(b->data, b->mapped);
+  const uint64_t mapped = ((const cpu_buffer *)b)->mapped;
+  if (mapped != 0)
+    munmap(b->data, mapped);
   else if (!b->read_only)
     cr_free(b->data);
   cr_device_release(b->device);
@@ -162,22 +125,9 @@ void cr_buffer_free(credence_buffer *b) {
 
 void *cr_buffer_host(credence_buffer *b) { return b == NULL ? NULL : b->data; }
 
-static int32_t check_range(const char *call, const credence_stream *stream, const credence_buffer *b, uint64_t offset,
-                           uint64_t bytes, bool write, credence_error *err) {
-  if (b == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: null buffer", call);
-  if (stream != NULL && stream->device != b->device)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: buffer and stream belong to different devices", call);
-  if (offset > b->bytes || bytes > b->bytes - offset)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %llu bytes at %llu do not lie in a buffer of %llu", call,
-                   (unsigned long long)bytes, (unsigned long long)offset, (unsigned long long)b->bytes);
-  if (write && b->read_only)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: the buffer wraps host memory and is read-only", call);
-  return cr_device_alive(b->device, err);
-}
-
 int32_t cr_buffer_write(credence_stream *stream, credence_buffer *dst, uint64_t offset, const void *src, uint64_t bytes,
                         credence_error *err) {
-  int32_t status = check_range("buffer_write", stream, dst, offset, bytes, true, err);
+  int32_t status = cr_check_copy("buffer_write", stream, dst, offset, bytes, true, err);
   if (status != CREDENCE_OK || bytes == 0) return status;
   if (src == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_write: null source");
   memmove(dst->data + offset, src, bytes);
@@ -186,7 +136,7 @@ int32_t cr_buffer_write(credence_stream *stream, credence_buffer *dst, uint64_t 
 
 int32_t cr_buffer_read(credence_stream *stream, void *dst, credence_buffer *src, uint64_t offset, uint64_t bytes,
                        credence_error *err) {
-  int32_t status = check_range("buffer_read", stream, src, offset, bytes, false, err);
+  int32_t status = cr_check_copy("buffer_read", stream, src, offset, bytes, false, err);
   if (status != CREDENCE_OK || bytes == 0) return status;
   if (dst == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_read: null destination");
   memmove(dst, src->data + offset, bytes);
@@ -195,8 +145,8 @@ int32_t cr_buffer_read(credence_stream *stream, void *dst, credence_buffer *src,
 
 int32_t cr_buffer_copy(credence_stream *stream, credence_buffer *dst, uint64_t dst_offset, credence_buffer *src,
                        uint64_t src_offset, uint64_t bytes, credence_error *err) {
-  int32_t status = check_range("buffer_copy", stream, dst, dst_offset, bytes, true, err);
-  if (status == CREDENCE_OK) status = check_range("buffer_copy", stream, src, src_offset, bytes, false, err);
+  int32_t status = cr_check_copy("buffer_copy", stream, dst, dst_offset, bytes, true, err);
+  if (status == CREDENCE_OK) status = cr_check_copy("buffer_copy", stream, src, src_offset, bytes, false, err);
   if (status != CREDENCE_OK || bytes == 0) return status;
   memmove(dst->data + dst_offset, src->data + src_offset, bytes);
   return CREDENCE_OK;

@@ -290,6 +290,7 @@ static int32_t run_layer_grad(const cr_call *call, const cr_ctx *ctx, credence_e
   return run_gradient(call, ctx, true, err);
 }
 
-CR_FAMILY(norm, {CREDENCE_OP_RMS_NORM, check_rms, run_rms}, {CREDENCE_OP_RMS_NORM_GRAD, check_rms_grad, run_rms_grad},
-          {CREDENCE_OP_LAYER_NORM, check_layer, run_layer},
-          {CREDENCE_OP_LAYER_NORM_GRAD, check_layer_grad, run_layer_grad})
+CR_FAMILY(norm, {CREDENCE_OP_RMS_NORM, .run = run_rms, .check = check_rms},
+          {CREDENCE_OP_RMS_NORM_GRAD, .run = run_rms_grad, .check = check_rms_grad},
+          {CREDENCE_OP_LAYER_NORM, .run = run_layer, .check = check_layer},
+          {CREDENCE_OP_LAYER_NORM_GRAD, .run = run_layer_grad, .check = check_layer_grad})

@@ -236,5 +236,7 @@ static int32_t run_clip_scale(const cr_call *call, const cr_ctx *ctx, credence_e
   return CREDENCE_OK;
 }
 
-CR_FAMILY(optimizer, {CREDENCE_OP_ADAM, check_adam, run_adam}, {CREDENCE_OP_LERP, check_lerp, run_lerp},
-          {CREDENCE_OP_CLIP_SCALE, check_clip_scale, run_clip_scale}, {CREDENCE_OP_AXPY, check_axpy, run_axpy})
+CR_FAMILY(optimizer, {CREDENCE_OP_ADAM, .run = run_adam, .check = check_adam},
+          {CREDENCE_OP_LERP, .run = run_lerp, .check = check_lerp},
+          {CREDENCE_OP_CLIP_SCALE, .run = run_clip_scale, .check = check_clip_scale},
+          {CREDENCE_OP_AXPY, .run = run_axpy, .check = check_axpy})

@@ -18,7 +18,7 @@
 #include <xmmintrin.h>
 #endif
 
-#include "core.h"
+#include "device.h"
 
 #define JOBS 64        /* calls that may be open at once; one more runs on its own thread alone */
 #define SPIN_NS 20000  /* how long an idle thread watches before it sleeps */

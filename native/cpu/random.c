@@ -297,6 +297,6 @@ static int32_t run_normal(const cr_call *call, const cr_ctx *ctx, credence_error
                     (random_job){.a = (float)call->f[0], .b = (float)call->f[1]}, err);
 }
 
-CR_FAMILY(random, {CREDENCE_OP_RANDOM_BITS, check_bits, run_bits},
-          {CREDENCE_OP_RANDOM_UNIFORM, check_uniform, run_uniform},
-          {CREDENCE_OP_RANDOM_NORMAL, check_normal, run_normal})
+CR_FAMILY(random, {CREDENCE_OP_RANDOM_BITS, .run = run_bits, .check = check_bits},
+          {CREDENCE_OP_RANDOM_UNIFORM, .run = run_uniform, .check = check_uniform},
+          {CREDENCE_OP_RANDOM_NORMAL, .run = run_normal, .check = check_normal})

@@ -419,8 +419,8 @@ REDUCE(reduce_max, CR_JOIN_MAX, false, false)
 REDUCE(reduce_min, CR_JOIN_MIN, false, false)
 REDUCE(reduce_sum_squares, CR_JOIN_SUM, true, false)
 
-CR_FAMILY(reduce, {CREDENCE_OP_REDUCE_SUM, check_reduce_sum, run_reduce_sum},
-          {CREDENCE_OP_REDUCE_MEAN, check_reduce_mean, run_reduce_mean},
-          {CREDENCE_OP_REDUCE_MAX, check_reduce_max, run_reduce_max},
-          {CREDENCE_OP_REDUCE_MIN, check_reduce_min, run_reduce_min},
-          {CREDENCE_OP_REDUCE_SUM_SQUARES, check_reduce_sum_squares, run_reduce_sum_squares})
+CR_FAMILY(reduce, {CREDENCE_OP_REDUCE_SUM, .run = run_reduce_sum, .check = check_reduce_sum},
+          {CREDENCE_OP_REDUCE_MEAN, .run = run_reduce_mean, .check = check_reduce_mean},
+          {CREDENCE_OP_REDUCE_MAX, .run = run_reduce_max, .check = check_reduce_max},
+          {CREDENCE_OP_REDUCE_MIN, .run = run_reduce_min, .check = check_reduce_min},
+          {CREDENCE_OP_REDUCE_SUM_SQUARES, .run = run_reduce_sum_squares, .check = check_reduce_sum_squares})

@@ -258,5 +258,5 @@ static int32_t run_resize_grad(const cr_call *call, const cr_ctx *ctx, credence_
   return run_images(call, ctx, call->out, call->in, true, err);
 }
 
-CR_FAMILY(resize, {CREDENCE_OP_RESIZE_BILINEAR, check_resize, run_resize},
-          {CREDENCE_OP_RESIZE_BILINEAR_GRAD, check_resize_grad, run_resize_grad})
+CR_FAMILY(resize, {CREDENCE_OP_RESIZE_BILINEAR, .run = run_resize, .check = check_resize},
+          {CREDENCE_OP_RESIZE_BILINEAR_GRAD, .run = run_resize_grad, .check = check_resize_grad})

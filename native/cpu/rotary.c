@@ -106,4 +106,4 @@ static int32_t run_rotary(const cr_call *call, const cr_ctx *ctx, credence_error
   return cr_spread(ctx, cr_count(x), tasks, rotary_task, &job, err);
 }
 
-CR_FAMILY(rotary, {CREDENCE_OP_ROTARY, check_rotary, run_rotary})
+CR_FAMILY(rotary, {CREDENCE_OP_ROTARY, .run = run_rotary, .check = check_rotary})

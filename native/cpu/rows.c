@@ -141,5 +141,5 @@ static int32_t run_scatter(const cr_call *call, const cr_ctx *ctx, credence_erro
   return cr_spread(ctx, job.n * job.d, job.slabs * job.parts, scatter_task, &job, err);
 }
 
-CR_FAMILY(rows, {CREDENCE_OP_GATHER_ROWS, check_gather, run_gather},
-          {CREDENCE_OP_SCATTER_ADD_ROWS, check_scatter, run_scatter})
+CR_FAMILY(rows, {CREDENCE_OP_GATHER_ROWS, .run = run_gather, .check = check_gather},
+          {CREDENCE_OP_SCATTER_ADD_ROWS, .run = run_scatter, .check = check_scatter})

@@ -461,10 +461,10 @@ OP(log_sum_exp, LOG_SUM_EXP)
 OP(cross_entropy, CROSS_ENTROPY)
 OP(cross_entropy_grad, CROSS_ENTROPY_GRAD)
 
-CR_FAMILY(softmax, {CREDENCE_OP_SOFTMAX, check_softmax, run_softmax},
-          {CREDENCE_OP_SOFTMAX_GRAD, check_softmax_grad, run_softmax_grad},
-          {CREDENCE_OP_LOG_SOFTMAX, check_log_softmax, run_log_softmax},
-          {CREDENCE_OP_LOG_SOFTMAX_GRAD, check_log_softmax_grad, run_log_softmax_grad},
-          {CREDENCE_OP_LOG_SUM_EXP, check_log_sum_exp, run_log_sum_exp},
-          {CREDENCE_OP_CROSS_ENTROPY, check_cross_entropy, run_cross_entropy},
-          {CREDENCE_OP_CROSS_ENTROPY_GRAD, check_cross_entropy_grad, run_cross_entropy_grad})
+CR_FAMILY(softmax, {CREDENCE_OP_SOFTMAX, .run = run_softmax, .check = check_softmax},
+          {CREDENCE_OP_SOFTMAX_GRAD, .run = run_softmax_grad, .check = check_softmax_grad},
+          {CREDENCE_OP_LOG_SOFTMAX, .run = run_log_softmax, .check = check_log_softmax},
+          {CREDENCE_OP_LOG_SOFTMAX_GRAD, .run = run_log_softmax_grad, .check = check_log_softmax_grad},
+          {CREDENCE_OP_LOG_SUM_EXP, .run = run_log_sum_exp, .check = check_log_sum_exp},
+          {CREDENCE_OP_CROSS_ENTROPY, .run = run_cross_entropy, .check = check_cross_entropy},
+          {CREDENCE_OP_CROSS_ENTROPY_GRAD, .run = run_cross_entropy_grad, .check = check_cross_entropy_grad})

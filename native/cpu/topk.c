@@ -169,4 +169,5 @@ static int32_t run_top_k_grad(const cr_call *call, const cr_ctx *ctx, credence_e
   return cr_parallel(ctx, (dx->dim[0] + job.run - 1) / job.run, topk_grad_task, &job, err);
 }
 
-CR_FAMILY(topk, {CREDENCE_OP_TOP_K, check_top_k, run_top_k}, {CREDENCE_OP_TOP_K_GRAD, check_top_k_grad, run_top_k_grad})
+CR_FAMILY(topk, {CREDENCE_OP_TOP_K, .run = run_top_k, .check = check_top_k},
+          {CREDENCE_OP_TOP_K_GRAD, .run = run_top_k_grad, .check = check_top_k_grad})

@@ -453,10 +453,12 @@ static int32_t run_tril_softplus_grad(const cr_call *call, const cr_ctx *ctx, cr
   return run_rows(call, ctx, tril_softplus_grad_row, err);
 }
 
-CR_FAMILY(triangular, {CREDENCE_OP_CHOLESKY, check_cholesky, run_cholesky},
-          {CREDENCE_OP_CHOLESKY_GRAD, check_cholesky_grad, run_cholesky_grad},
-          {CREDENCE_OP_TRI_MATMUL, check_matmul, run_matmul}, {CREDENCE_OP_TRI_SOLVE, check_solve, run_solve},
-          {CREDENCE_OP_TRI_LOG_DET, check_log_det, run_log_det},
-          {CREDENCE_OP_TRI_LOG_DET_GRAD, check_log_det_grad, run_log_det_grad},
-          {CREDENCE_OP_TRIL, check_tril, run_tril}, {CREDENCE_OP_TRIL_SOFTPLUS, check_tril_softplus, run_tril_softplus},
-          {CREDENCE_OP_TRIL_SOFTPLUS_GRAD, check_tril_softplus_grad, run_tril_softplus_grad})
+CR_FAMILY(triangular, {CREDENCE_OP_CHOLESKY, .run = run_cholesky, .check = check_cholesky},
+          {CREDENCE_OP_CHOLESKY_GRAD, .run = run_cholesky_grad, .check = check_cholesky_grad},
+          {CREDENCE_OP_TRI_MATMUL, .run = run_matmul, .check = check_matmul},
+          {CREDENCE_OP_TRI_SOLVE, .run = run_solve, .check = check_solve},
+          {CREDENCE_OP_TRI_LOG_DET, .run = run_log_det, .check = check_log_det},
+          {CREDENCE_OP_TRI_LOG_DET_GRAD, .run = run_log_det_grad, .check = check_log_det_grad},
+          {CREDENCE_OP_TRIL, .run = run_tril, .check = check_tril},
+          {CREDENCE_OP_TRIL_SOFTPLUS, .run = run_tril_softplus, .check = check_tril_softplus},
+          {CREDENCE_OP_TRIL_SOFTPLUS_GRAD, .run = run_tril_softplus_grad, .check = check_tril_softplus_grad})

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "check.h"
-#include "core.h"
+#include "device.h"
 #include "harness.h"
 #include "match_coded.h"
 #include "match_screen.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "core.h"
+#include "device.h"
 #include "harness.h"
 
 enum { MAX_THREADS = 8, MAX_TASKS = 300 };

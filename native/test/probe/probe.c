@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core.h"
 #include "cr.h"
 #include "isa.h"
 
@@ -152,13 +153,20 @@ static int32_t run_sign(const cr_call *call, const cr_ctx *ctx, credence_error *
   return CREDENCE_OK;
 }
 
+/* In place of rules.c. */
+cr_rule_fn cr_op_rule(uint32_t opcode) {
+  (void)opcode;
+  return NULL;
+}
+
 /* In place of blas.c. */
 int32_t cr_blas_init(char detail[256]) {
   snprintf(detail, 256, "probe ops, no BLAS");
   return 0;
 }
 
-CR_FAMILY(probe, {CREDENCE_OP_FILL, check_fill, run_fill}, {CREDENCE_OP_NEG, check_map, run_neg},
-          {CREDENCE_OP_ABS, check_map, run_abs}, {CREDENCE_OP_EXP, check_map, run_exp},
-          {CREDENCE_OP_LOG, check_map, run_log}, {CREDENCE_OP_SIGN, check_sign, run_sign},
-          {CREDENCE_OP_RANDOM_BITS, check_bits, run_bits})
+CR_FAMILY(probe, {CREDENCE_OP_FILL, .run = run_fill, .check = check_fill},
+          {CREDENCE_OP_NEG, .run = run_neg, .check = check_map}, {CREDENCE_OP_ABS, .run = run_abs, .check = check_map},
+          {CREDENCE_OP_EXP, .run = run_exp, .check = check_map}, {CREDENCE_OP_LOG, .run = run_log, .check = check_map},
+          {CREDENCE_OP_SIGN, .run = run_sign, .check = check_sign},
+          {CREDENCE_OP_RANDOM_BITS, .run = run_bits, .check = check_bits})

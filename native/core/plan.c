@@ -14,7 +14,16 @@ void cr_resolve_shape(const credence_tensor *t, const int64_t *iargs, cr_tensor 
   }
 }
 
-/* Asks op k's own check, with the given arguments (a scalar argument counts as 1; tensors have no memory yet), and
+int32_t cr_ask_op(const cr_op_row *row, cr_rule_fn rule, const cr_call *call, int32_t threads, cr_scratch *scratch,
+                  credence_error *err) {
+  *scratch = (cr_scratch){0, 0};
+  if (row->check != NULL) return row->check(call, threads, scratch, err);
+  int32_t status = rule(call, err);
+  if (status == CREDENCE_OK && row->scratch != NULL) row->scratch(call, threads, scratch);
+  return status;
+}
+
+/* Asks about op k, with the given arguments (a scalar argument counts as 1; tensors have no memory yet), and
  * keeps the most scratch it ever wanted in *most. */
 static int32_t check_at(const credence_device *device, const credence_plan_desc *d, uint32_t k, const int64_t *iargs,
                         cr_scratch *most, credence_error *err) {
@@ -39,24 +48,25 @@ static int32_t check_at(const credence_device *device, const credence_plan_desc 
                         .n_inout = op->n_inout,
                         .n_i = op->n_i,
                         .n_f = op->n_f};
-  cr_scratch scratch = {0, 0};
+  cr_scratch scratch;
   cr_clear(err);
-  int32_t status = device->rows[op->opcode]->check(&call, device->threads, &scratch, err);
+  int32_t status = cr_ask_op(device->rows[op->opcode], cr_op_rule(op->opcode), &call, device->threads, &scratch, err);
   if (status != CREDENCE_OK) return cr_name_op(k, op->opcode, status, err);
   if (scratch.shared > most->shared) most->shared = scratch.shared;
   if (scratch.per_thread > most->per_thread) most->per_thread = scratch.per_thread;
   return CREDENCE_OK;
 }
 
-/* Proves op k. Its own check is asked with every argument at its maximum and then with each argument alone one lower:
+/* Proves op k. Its rule is asked with every argument at its maximum and then with each argument alone one lower:
  * dimensions are multiples of one argument, so shapes that fit in both cases fit for all arguments. */
 static int32_t prove_op(const credence_device *device, const credence_plan_desc *d, uint32_t k, int64_t *iargs,
                         cr_scratch *most, credence_error *err) {
   int32_t status = cr_validate_op(d, k, err);
   if (status != CREDENCE_OK) return status;
-  if (device->rows[d->ops[k].opcode] == NULL)
-    return cr_fail(err, CREDENCE_UNSUPPORTED, "op %u, %s: the cpu backend does not have it yet", k,
-                   cr_op_name(d->ops[k].opcode));
+  const cr_op_row *row = device->rows[d->ops[k].opcode];
+  if (row == NULL || (row->check == NULL && cr_op_rule(row->opcode) == NULL))
+    return cr_fail(err, CREDENCE_UNSUPPORTED, "op %u, %s: the %s backend does not have it yet", k,
+                   cr_op_name(d->ops[k].opcode), device->backend);
   *most = (cr_scratch){0, 0};
   for (uint32_t a = 0; a < d->n_iargs; a++) iargs[a] = d->iarg_max[a];
   status = check_at(device, d, k, iargs, most, err);
@@ -157,6 +167,7 @@ static int32_t add_op(credence_plan *p, const credence_device *device, const cre
       !cr_size_add(&all, (uint64_t)device->threads, per_thread) || __builtin_add_overflow(all, shared, &all))
     return cr_fail(err, CREDENCE_OUT_OF_MEMORY, "op %u, %s: the scratch memory overflows", k, cr_op_name(op->opcode));
   p->ops[k] = (cr_plan_op){.row = device->rows[op->opcode],
+                           .rule = cr_op_rule(op->opcode),
                            .first_tensor = op->first_tensor,
                            .n_in = op->n_in,
                            .n_out = op->n_out,

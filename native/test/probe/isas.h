@@ -1,0 +1,1 @@
+#define CR_ISAS(X) X(generic)
