@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,17 +29,6 @@ static struct {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char missing[200]; /* why the driver could not be loaded; empty: it was */
 static int start_error;   /* of cuInit */
-
-int32_t cu_fail(credence_error *err, int32_t code, int32_t native_code, const char *format, ...) {
-  if (err == NULL) return code;
-  err->code = code;
-  err->native_code = native_code;
-  va_list args;
-  va_start(args, format);
-  if (vsnprintf(err->msg, sizeof err->msg, format, args) < 0) err->msg[0] = '\0';
-  va_end(args);
-  return code;
-}
 
 static void load(void) {
   void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);

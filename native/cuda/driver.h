@@ -20,12 +20,6 @@ int32_t cu_driver_count(int32_t *count, credence_error *err);
 /* Name, identifier, architecture, memory and multiprocessors of a device that exists. */
 int32_t cu_driver_info(int32_t index, credence_device_info *out, credence_error *err);
 
-#ifdef CREDENCE_CUDA_KERNELS
-/* Runs a kernel of this library on the device and looks at what it wrote: finds drivers too old for the library and
- * architectures it holds no code for. Builds with nvcc only. */
-int32_t cu_probe(int32_t index, credence_error *err);
-#endif
-
 #ifdef __cplusplus
 }
 #endif

@@ -1,47 +1,34 @@
 /* A kernel that shows whether this library's code runs on a device. */
-#include <cuda_runtime.h>
-
 #include "driver.h"
+#include "kernel.cuh"
+#include "kernels.h"
 
 namespace {
 
 constexpr int kThreads = 256;
 
 __global__ void fill_with_index(float *y, int n) {
-  int k = blockIdx.x * blockDim.x + threadIdx.x;
+  int k = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (k < n) y[k] = static_cast<float>(k);
-}
-
-int32_t failed(const char *call, cudaError_t error, credence_error *err) {
-  int32_t code = error == cudaErrorMemoryAllocation ? CREDENCE_OUT_OF_MEMORY : CREDENCE_UNSUPPORTED;
-  return cu_fail(err, code, static_cast<int32_t>(error), "%s: %s (%d): %s", call, cudaGetErrorName(error),
-                 static_cast<int>(error), cudaGetErrorString(error));
 }
 
 }  // namespace
 
-int32_t cu_probe(int32_t index, credence_error *err) {
+int32_t cu_probe(credence_error *err) {
   float host[kThreads] = {};
-  float *device = nullptr;
-  const char *call = "cudaSetDevice";
-  cudaError_t error = cudaSetDevice(index);
-  if (error == cudaSuccess) {
-    call = "cudaMalloc";
-    error = cudaMalloc(&device, sizeof host);
-  }
-  if (error == cudaSuccess) {
-    call = "the probe kernel";
-    fill_with_index<<<1, kThreads>>>(device, kThreads);
-    error = cudaGetLastError();
-  }
-  if (error == cudaSuccess) {
-    call = "cudaMemcpy";
+  void *device = nullptr;
+  cudaError_t error = cudaMalloc(&device, sizeof host);
+  if (error != cudaSuccess) return cu_failed("the probe's cudaMalloc", error, err);
+  cr_ctx ctx = {};
+  int32_t status =
+      cu_launch(&ctx, err, fill_with_index, dim3(1), dim3(kThreads), 0, static_cast<float *>(device), kThreads);
+  if (status == CREDENCE_OK) {
     error = cudaMemcpy(host, device, sizeof host, cudaMemcpyDeviceToHost);
+    if (error != cudaSuccess) status = cu_failed("the probe kernel", error, err);
   }
   cudaFree(device);
-  if (error != cudaSuccess) return failed(call, error, err);
-  for (int k = 0; k < kThreads; k++)
+  for (int k = 0; k < kThreads && status == CREDENCE_OK; k++)
     if (host[k] != static_cast<float>(k))
-      return cu_fail(err, CREDENCE_INTERNAL, 0, "the probe kernel wrote %g at %d", static_cast<double>(host[k]), k);
-  return CREDENCE_OK;
+      status = cu_fail(err, CREDENCE_INTERNAL, 0, "the probe kernel wrote %g at %d", static_cast<double>(host[k]), k);
+  return status;
 }

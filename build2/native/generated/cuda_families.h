@@ -1,0 +1,2 @@
+/* Made by native/cuda/sources.cmake. */
+#define CU_FAMILIES(X)
