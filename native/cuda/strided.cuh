@@ -4,7 +4,7 @@
 
 #include "kernel.cuh"
 
-constexpr int kThreads = 256;
+constexpr int CU_THREADS = 256;
 
 /* Axes innermost first: sizes, and T steps along each. Division by a size is a multiplication for indices below 2^31
  * (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994, figure 4.1). */
@@ -17,9 +17,10 @@ struct cu_nest {
   uint32_t magic[CREDENCE_MAX_DIMS], shift[CREDENCE_MAX_DIMS];
 };
 
-/* To be called when dims are settled; returns the number of indices. */
+/* To be called when dims are settled: a nest without axes gets one of size 1. Returns the number of indices. */
 template <int T>
 int64_t cu_nest_close(cu_nest<T> *nest) {
+  if (nest->axes == 0) nest->dim[nest->axes++] = 1;
   int64_t total = 1;
   for (int32_t k = 0; k < nest->axes; k++) total *= nest->dim[k];
   nest->wide = total >= int64_t{1} << 31;
@@ -52,7 +53,7 @@ void cu_nest_add(cu_nest<T> *nest, int64_t dim, const int64_t (&step)[T]) {
 inline int64_t cu_distance(int64_t step) { return step < 0 ? -step : step; }
 
 /* The nest of T tensors of one shape, axes in the order in which t[0] lies in memory, so that what is written is
- * adjacent. An axis-less nest gets one of size 1. Returns the number of elements. */
+ * adjacent. Returns the number of elements. */
 template <int T>
 int64_t cu_nest_make(cu_nest<T> *nest, const cr_tensor *const (&t)[T]) {
   int32_t order[CREDENCE_MAX_DIMS], n = 0;
@@ -68,43 +69,36 @@ int64_t cu_nest_make(cu_nest<T> *nest, const cr_tensor *const (&t)[T]) {
     for (int32_t j = 0; j < T; j++) step[j] = t[j]->stride[order[i]];
     cu_nest_add(nest, t[0]->dim[order[i]], step);
   }
-  if (nest->axes == 0) {
-    nest->axes = 1;
-    nest->dim[0] = 1;
-  }
   return cu_nest_close(nest);
 }
 
-/* Where element `index` lies: sums of index and step along all axes. */
-template <class I, int T>
-__device__ __forceinline__ void cu_place_as(const cu_nest<T> &nest, I index, int64_t (&offset)[T]) {
-#pragma unroll
-  for (int j = 0; j < T; j++) offset[j] = 0;
-#pragma unroll
-  for (int k = 0; k < CREDENCE_MAX_DIMS; k++) {
-    if (k + 1 == nest.axes) {
-#pragma unroll
-      for (int j = 0; j < T; j++) offset[j] += static_cast<int64_t>(index) * nest.step[j][k];
-      break;
-    }
-    I outer;
-    if (sizeof(I) == 4)
-      outer = (__umulhi(static_cast<uint32_t>(index), nest.magic[k]) + static_cast<uint32_t>(index)) >> nest.shift[k];
-    else
-      outer = index / static_cast<I>(nest.dim[k]);
-    const I at = index - outer * static_cast<I>(nest.dim[k]);
-#pragma unroll
-    for (int j = 0; j < T; j++) offset[j] += static_cast<int64_t>(at) * nest.step[j][k];
-    index = outer;
-  }
-}
-
+/* Where element `index` lies: the sums of index and step along all axes. */
 template <int T>
 __device__ __forceinline__ void cu_place(const cu_nest<T> &nest, int64_t index, int64_t (&offset)[T]) {
-  if (nest.wide)
-    cu_place_as<uint64_t>(nest, static_cast<uint64_t>(index), offset);
-  else
-    cu_place_as<uint32_t>(nest, static_cast<uint32_t>(index), offset);
+#pragma unroll
+  for (int j = 0; j < T; j++) offset[j] = 0;
+  if (nest.wide) {
+#pragma unroll 1
+    for (int k = 0; k < nest.axes; k++) {
+      const int64_t outer = index / nest.dim[k], at = index - outer * nest.dim[k];
+#pragma unroll
+      for (int j = 0; j < T; j++) offset[j] += at * nest.step[j][k];
+      index = outer;
+    }
+    return;
+  }
+  uint32_t rest = static_cast<uint32_t>(index);
+#pragma unroll
+  for (int k = 0; k < CREDENCE_MAX_DIMS; k++) {
+    uint32_t at = rest;
+    if (k + 1 < nest.axes) {
+      rest = (__umulhi(rest, nest.magic[k]) + rest) >> nest.shift[k];
+      at -= rest * static_cast<uint32_t>(nest.dim[k]);
+    }
+#pragma unroll
+    for (int j = 0; j < T; j++) offset[j] += at * nest.step[j][k];
+    if (k + 1 >= nest.axes) break;
+  }
 }
 
 /* ---- groups of elements that are read or written at once ---- */
@@ -130,27 +124,27 @@ int64_t cu_nest_group(cu_nest<T> *nest, int64_t width) {
   return cu_nest_close(nest);
 }
 
-/* Blocks of kThreads that take `each` elements per thread; larger grids than a device holds go on in strides. */
+/* Blocks of CU_THREADS that take `each` elements per thread; larger grids than a device holds go on in strides. */
 inline dim3 cu_grid(int64_t n, int64_t each) {
-  const int64_t blocks = cu_blocks(n, kThreads * each);
+  const int64_t blocks = cu_blocks(n, CU_THREADS * each);
   return dim3(static_cast<unsigned>(blocks < INT32_MAX ? blocks : INT32_MAX));
 }
 
 /* ---- tiles: operands that are adjacent along another axis than the result are turned in shared memory ---- */
 
-constexpr int kTile = 32, kTileRows = 8;  // a block is 32 x 8 threads, each takes 4 elements of a column
+constexpr int CU_TILE = 32, CU_TILE_ROWS = 8;  // a block is 32 x 8 threads, each takes 4 elements of a column
 
 /* The axis along which tensor j is adjacent, if that is not the innermost and both are worth tiles; else 0. */
 template <int T>
 int32_t cu_turned_axis(const cu_nest<T> &nest, int32_t j, int64_t size) {
-  if (nest.step[j][0] == 0 || nest.step[j][0] == size || nest.dim[0] < kTile / 2) return 0;
+  if (nest.step[j][0] == 0 || nest.step[j][0] == size || nest.dim[0] < CU_TILE / 2) return 0;
   for (int32_t k = 1; k < nest.axes; k++)
-    if (nest.step[j][k] == size && nest.dim[k] >= kTile / 2) return k;
+    if (nest.step[j][k] == size && nest.dim[k] >= CU_TILE / 2) return k;
   return 0;
 }
 
-/* A nest of tiles of kTile x kTile elements along axes 0 (columns) and `turned` (rows): index b is where tile b begins,
- * T steps in bytes and then its first column and row. */
+/* A nest of tiles of CU_TILE x CU_TILE elements along axes 0 (columns) and `turned` (rows): index b is where tile b
+ * begins, T steps in bytes and then its first column and row. */
 template <int T>
 struct cu_tiles {
   cu_nest<T + 2> nest;
@@ -165,11 +159,11 @@ int64_t cu_tiles_make(const cu_nest<T> &nest, int32_t turned, cu_tiles<T> *tiles
   tiles->nest.axes = nest.axes;
   for (int32_t k = 0; k < nest.axes; k++) {
     const bool tiled = k == 0 || k == turned;
-    tiles->nest.dim[k] = tiled ? cu_blocks(nest.dim[k], kTile) : nest.dim[k];
-    for (int32_t j = 0; j < T; j++) tiles->nest.step[j][k] = nest.step[j][k] * (tiled ? kTile : 1);
+    tiles->nest.dim[k] = tiled ? cu_blocks(nest.dim[k], CU_TILE) : nest.dim[k];
+    for (int32_t j = 0; j < T; j++) tiles->nest.step[j][k] = nest.step[j][k] * (tiled ? CU_TILE : 1);
   }
-  tiles->nest.step[T][0] = kTile;
-  tiles->nest.step[T + 1][turned] = kTile;
+  tiles->nest.step[T][0] = CU_TILE;
+  tiles->nest.step[T + 1][turned] = CU_TILE;
   for (int32_t j = 0; j < T; j++) {
     tiles->row_step[j] = nest.step[j][turned];
     tiles->column_step[j] = nest.step[j][0];
