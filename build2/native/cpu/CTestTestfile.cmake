@@ -1,6 +1,0 @@
-# CMake generated Testfile for 
-# Source directory: /work/wt/core/native/cpu
-# Build directory: /work/wt/core/build2/native/cpu
-# 
-# This file includes the relevant testing commands required for 
-# testing this directory and lists subdirectories to be tested as well.

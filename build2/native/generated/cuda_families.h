@@ -1,2 +1,0 @@
-/* Made by native/cuda/sources.cmake. */
-#define CU_FAMILIES(X)

@@ -1,2 +1,0 @@
-/* Made by native/CMakeLists.txt. */
-#define CR_FAMILIES(X, isa) X(activation, isa) X(arg, isa) X(attention, isa) X(batch_norm, isa) X(conv, isa) X(copy, isa) X(distance, isa) X(elementwise, isa) X(ffn, isa) X(linear, isa) X(match, isa) X(matmul, isa) X(norm, isa) X(optimizer, isa) X(random, isa) X(reduce, isa) X(resize, isa) X(rotary, isa) X(rows, isa) X(softmax, isa) X(topk, isa) X(triangular, isa)
