@@ -13,11 +13,12 @@ import (
 
 // A Report tells how the device was chosen: what `credence devices` prints.
 type Report struct {
-	Requested string          `json:"requested"`
-	Origin    string          `json:"origin"` // where the request came from: option, environment, default
-	Chosen    DeviceInfo      `json:"chosen"`
-	Reason    string          `json:"reason"`
-	Backends  []BackendReport `json:"backends"`
+	Requested  string          `json:"requested"`
+	Origin     string          `json:"origin"` // where the request came from: option, environment, default
+	Chosen     DeviceInfo      `json:"chosen"`
+	Reason     string          `json:"reason"`
+	Backends   []BackendReport `json:"backends"`
+	Placements []Placement     `json:"placements,omitempty"` // of models: see Place
 }
 
 // BackendReport is one backend: where it was looked for, what it has.

@@ -27,7 +27,8 @@ var variables = []Variable{
 	{
 		Name: "CREDENCE_DEVICE", Default: "auto", Values: deviceValues,
 		Doc: "Device to run on. One name is strict: an error if it cannot be had. auto is cuda,cpu,go, and the log says " +
-			"why the earlier ones were passed over.",
+			"why the earlier ones were passed over; on a GPU a model that does not fit, or that runs faster on the CPU by " +
+			"measured speeds, goes there. cuda,cpu keeps every model on the GPU if there is one.",
 		parse: func(c *Config, v string) (err error) { c.Device, err = ParseDevice(v); return err },
 	}, {
 		Name: "CREDENCE_BACKEND_DIR", Default: "", Values: "absolute directories separated by " + string(filepath.ListSeparator),
@@ -45,7 +46,9 @@ var variables = []Variable{
 		parse: oneOf(func(c *Config) *string { return &c.CPUISA }, "auto", "generic", "avx2", "avx512"),
 	}, {
 		Name: "CREDENCE_MATH", Default: "strict", Values: "strict, tf32",
-		Doc:   "strict: full float32 and a fixed order of reduction. tf32: GPU matrix products round their inputs to 10 bits.",
+		Doc: "strict: full float32 and a fixed order of reduction. tf32: GPU matrix products may round their inputs to 10 bits " +
+			"after the leading one (TensorFloat-32), relative errors of 1e-3 in place of 1e-7; all else stays as it is, and " +
+			"on the CPU it changes nothing.",
 		parse: oneOf(func(c *Config) *string { return &c.Math }, "strict", "tf32"),
 	}, {
 		Name: "CREDENCE_VALIDATE", Default: "off", Values: "off, go",

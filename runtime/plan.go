@@ -120,9 +120,16 @@ func (rt *Runtime) Map(s *ops.Segment, data []byte) (*Memory, error) {
 	defer rt.leave()
 	b, err := rt.dev.wrap(data)
 	if err != nil {
-		return nil, fmt.Errorf("segment %s: %w", s.Name, err)
+		return nil, fmt.Errorf("segment %s: %w", s.Name, rt.explainMemory(err, int64(len(data))))
 	}
 	live.buffers.Add(1)
+	if b.host() == nil { // a copy
+		if err := rt.charge(b.size()); err != nil {
+			rt.unwrap(b)
+			return nil, fmt.Errorf("segment %s: %w", s.Name, err)
+		}
+		return rt.newMemory(s, b, rt.release), nil
+	}
 	return rt.newMemory(s, b, rt.unwrap), nil
 }
 

@@ -9,6 +9,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -27,6 +28,12 @@ type Runtime struct {
 	closing bool
 	calls   sync.WaitGroup
 	owned   map[closer]struct{}
+
+	// placement, see Place
+	parent  *Runtime   // of a runtime that was made by Place, or for a rehearsal
+	placing sync.Mutex // one model at a time; guards what follows
+	second  *Runtime   // on the CPU, for models that are better off there; nil: not opened yet
+	placed  []Placement
 }
 
 type closer interface{ Close() }
@@ -39,15 +46,22 @@ func Open(options ...Option) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &Runtime{config: config, owned: map[closer]struct{}{}}
-	if rt.dev, rt.report, err = choose(&rt.config); err != nil {
+	dev, report, err := choose(&config)
+	if err != nil {
 		return nil, err
 	}
-	if rt.config.faults != nil {
-		rt.dev = &faultyDevice{rt.dev, rt.config.faults}
+	if config.faults != nil {
+		dev = &faultyDevice{dev, config.faults}
 	}
-	if rt.copies, err = rt.dev.openStream(); err != nil {
-		rt.dev.close()
+	return newRuntime(config, dev, report)
+}
+
+// newRuntime takes over the device, also where it fails.
+func newRuntime(config Config, dev device, report Report) (*Runtime, error) {
+	rt := &Runtime{config: config, dev: dev, report: report, owned: map[closer]struct{}{}}
+	var err error
+	if rt.copies, err = dev.openStream(); err != nil {
+		dev.close()
 		return nil, err
 	}
 	live.devices.Add(1)
@@ -55,10 +69,17 @@ func Open(options ...Option) (*Runtime, error) {
 	return rt, nil
 }
 
-// Report tells what devices were looked for, which was chosen and why, and why the others were not.
-func (rt *Runtime) Report() Report { return rt.report }
+// Report tells what devices were looked for, which was chosen and why, why the others were not, and where models were
+// placed since.
+func (rt *Runtime) Report() Report {
+	r := rt.report
+	rt.placing.Lock()
+	defer rt.placing.Unlock()
+	r.Placements = slices.Clone(rt.placed)
+	return r
+}
 
-// Device describes the device in use.
+// Device describes the device in use. A model may have been placed on another: see Place.
 func (rt *Runtime) Device() DeviceInfo { return rt.report.Chosen }
 
 // Config is the configuration in force.
@@ -123,18 +144,26 @@ func (rt *Runtime) disown(c closer) {
 
 // alloc is the one place where device memory comes from, within CREDENCE_MEMORY_LIMIT.
 func (rt *Runtime) alloc(bytes int64) (buffer, error) {
-	total := rt.allocated.Add(bytes)
-	if limit := rt.config.MemoryLimit; limit > 0 && total > limit {
-		rt.allocated.Add(-bytes)
-		return nil, newError("allocate", ErrOutOfMemory, fmt.Sprintf("%d bytes more would make %d in all; CREDENCE_MEMORY_LIMIT is %d", bytes, total, limit))
+	if err := rt.charge(bytes); err != nil {
+		return nil, err
 	}
 	b, err := rt.dev.alloc(bytes)
 	if err != nil {
 		rt.allocated.Add(-bytes)
-		return nil, err
+		return nil, rt.explainMemory(err, bytes)
 	}
 	live.buffers.Add(1)
 	return b, nil
+}
+
+// charge counts bytes against CREDENCE_MEMORY_LIMIT.
+func (rt *Runtime) charge(bytes int64) error {
+	total := rt.allocated.Add(bytes)
+	if limit := rt.config.MemoryLimit; limit > 0 && total > limit {
+		rt.allocated.Add(-bytes)
+		return newError("allocate", ErrOutOfMemory, fmt.Sprintf("%d bytes more would make %d in all; CREDENCE_MEMORY_LIMIT is %d", bytes, total, limit))
+	}
+	return nil
 }
 
 // release frees what alloc gave.
@@ -162,5 +191,5 @@ func (rt *Runtime) download(dst []byte, src buffer, offset int64) error {
 	return rt.copies.read(dst, src, offset)
 }
 
-// Allocated is the device memory in use, in bytes, mapped files not counted.
+// Allocated is the device memory in use, in bytes, mapped files not counted unless the device holds a copy of them.
 func (rt *Runtime) Allocated() int64 { return rt.allocated.Load() }

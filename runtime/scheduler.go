@@ -14,9 +14,14 @@ type Scheduler struct {
 	closing sync.Mutex // two closers must not share the sessions between them and wait for the rest
 }
 
-// NewScheduler opens n sessions (n <= 0: one per two threads of the budget, at least one).
+// NewScheduler opens n sessions; n <= 0: one per two threads of the budget, at least one, and on a GPU two: one computes
+// while the other's inputs and outputs are on their way, and whoever else waits is joined to larger batches.
 func (rt *Runtime) NewScheduler(n int) (*Scheduler, error) {
-	if n <= 0 {
+	switch {
+	case n > 0:
+	case rt.separate():
+		n = 2
+	default:
 		n = max(1, rt.config.Threads/2)
 	}
 	s := &Scheduler{rt: rt, free: make(chan *Session, n), n: n}

@@ -22,22 +22,30 @@ type devicesDocument struct {
 	Chosen    *runtime.DeviceInfo     `json:"chosen"` // null: none could be opened
 	Reason    string                  `json:"reason"`
 	Backends  []runtime.BackendReport `json:"backends"`
+	Speeds    []deviceSpeed           `json:"speeds,omitempty"` // measured now, or before where auto goes by them
 	Health    probe.Health            `json:"health"`
 	Probe     []runtime.Attempt       `json:"probe"` // where credence-probe was looked for
 }
 
 func newDevices(s *settings) *cobra.Command {
-	var asJSON bool
+	var asJSON, measure bool
 	c := &cobra.Command{
 		Use:   "devices",
 		Short: "List backends and devices, which one is chosen and why, and the health of GPUs",
-		Args:  noArguments,
+		Long: "devices lists backends and devices, which one is chosen and why, and the health of GPUs.\n\n" +
+			"Where auto finds a GPU, each model goes to the GPU or to the CPU by the speeds of both. They are measured when\n" +
+			"the first model is placed, and kept in the user's cache directory until the machine, the driver, the backend or a\n" +
+			"setting changes; --measure measures every native device anew and shows what was found.",
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			doc, problem := examine(c, s)
 			if doc == nil {
 				return problem
 			}
-			var err error
+			err := doc.addSpeeds(c.Context(), s, measure)
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				err = writeJSON(c.OutOrStdout(), doc)
 			} else {
@@ -50,6 +58,7 @@ func newDevices(s *settings) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&measure, "measure", false, "measure the speed of every native device, less than a second each")
 	return c
 }
 
@@ -116,6 +125,9 @@ func (d *devicesDocument) write(w io.Writer) error {
 		}
 	}
 	fmt.Fprintln(w)
+	if err := d.writeSpeeds(w); err != nil {
+		return err
+	}
 	places := &table{}
 	places.add("LOOKED FOR", "IN", "RESULT")
 	for _, b := range d.Backends {

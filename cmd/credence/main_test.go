@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/credence-ml/credence/runtime"
+	"github.com/credence-ml/credence/runtime/testenv"
 )
 
 // credence runs a command line.
@@ -185,4 +186,36 @@ func TestOutput(t *testing.T) {
 	assert.Equal(t, "150.0 µs", duration(150_000))
 	assert.Equal(t, "150.0 ms", duration(150_000_000))
 	assert.Equal(t, "15.0 s", duration(15_000_000_000))
+}
+
+func TestDevicesMeasure(t *testing.T) {
+	testenv.NeedBackend(t, "cpu")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := testenv.BackendDir()
+	stdout, stderr, status := credence(t, "devices", "--measure", "--device", "cpu", "--backend-dir", dir)
+	require.Zero(t, status, stderr)
+	assert.Regexp(t, `(?m)^cpu +[0-9.]+ µs +[0-9.]+ µs +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+$`, stdout)
+	assert.NotRegexp(t, `(?m)^go +[0-9.]+ µs`, stdout, "nobody places a model on the reference")
+
+	rt, err := runtime.Open(runtime.WithDevice("cpu"), runtime.WithBackendDir(dir))
+	require.NoError(t, err)
+	defer rt.Close()
+	_, known := rt.KnownSpeed()
+	assert.True(t, known, "what was measured is kept")
+
+	stdout, stderr, status = credence(t, "devices", "--device", "cpu", "--backend-dir", dir)
+	require.Zero(t, status, stderr)
+	assert.NotContains(t, stdout, "MEASURED", "nothing is placed by speeds without a GPU")
+}
+
+func TestSpeedsOfTwoGPUsAndACPU(t *testing.T) {
+	gpu := runtime.Speed{Submission: 20e3, Operation: 2e3, Copy: 2e10, Memory: 2e12, Cache: 4e12, Product: 1e13}
+	cpu := runtime.Speed{Submission: 1e3, Operation: 100, Copy: 1e10, Memory: 1e10, Cache: 1e11, Product: 1e11}
+	var out bytes.Buffer
+	d := devicesDocument{Speeds: []deviceSpeed{{"cuda", gpu}, {"cuda:1", cpu}, {"cpu", cpu}}}
+	require.NoError(t, d.writeSpeeds(&out))
+	assert.Regexp(t, `(?m)^cuda +20\.0 µs +2\.000 µs +20\.0 +2000\.0 +4000\.0 +10000\.0$`, out.String())
+	assert.Regexp(t, `(?m)^cuda pays from about \d+ x \d+: `, out.String())
+	assert.Contains(t, out.String(), "cuda:1 does not pay: ")
+	assert.NotContains(t, out.String(), "cpu pays")
 }

@@ -156,6 +156,7 @@ func trainSDM(ctx context.Context, c *cobra.Command, rt *runtime.Runtime, config
 		return err
 	}
 	defer m.Close()
+	writePlacements(c.OutOrStdout(), rt)
 	if err := m.Save(out); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -27,6 +28,13 @@ func newTrain(s *settings) *cobra.Command {
 func whereItRan(rt *runtime.Runtime) string {
 	d := rt.Device()
 	return fmt.Sprintf("device: %s (%s, %s), %s", d.Name, d.Backend, d.Arch, rt.Report().Reason)
+}
+
+// writePlacements tells where models went, where there was something to choose.
+func writePlacements(w io.Writer, rt *runtime.Runtime) {
+	for _, p := range rt.Report().Placements {
+		fmt.Fprintf(w, "%s: on %s (%s), %s\n", p.Name, p.Device, p.Backend, p.Reason)
+	}
 }
 
 func newTrainProbPSENN(s *settings) *cobra.Command {
@@ -140,6 +148,7 @@ func trainProbPSENN(c *cobra.Command, s *settings, dir, out string, config probp
 		return err
 	}
 	defer m.Close()
+	writePlacements(c.OutOrStdout(), rt)
 	if err := m.Save(out); err != nil {
 		return err
 	}
@@ -236,6 +245,7 @@ func trainMLP(c *cobra.Command, s *settings, dir string, config mlp.Config, o ml
 		return err
 	}
 	defer m.Close()
+	writePlacements(c.OutOrStdout(), rt)
 	bar := newProgress(c.ErrOrStderr(), 1, "train")
 	start := time.Now()
 	rows := 0

@@ -60,6 +60,32 @@ func New(rt *runtime.Runtime, c Config) (*Model, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	rt, err := rt.Place("mlp", func(rt *runtime.Runtime) error {
+		m, err := build(rt, c)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		t, err := m.newTrainer()
+		t.close()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err := build(rt, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.initialise(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// build makes a network whose parameters are zero.
+func build(rt *runtime.Runtime, c Config) (*Model, error) {
 	m := &Model{Config: c, rt: rt, turn: make(chan struct{}, 1)}
 	segment := ops.NewSegment("parameters")
 	widths := append(append([]int{c.Inputs}, c.Hidden...), c.Classes)
@@ -68,11 +94,7 @@ func New(rt *runtime.Runtime, c Config) (*Model, error) {
 			segment.Add(fmt.Sprintf("layer%d.weight", i), ops.F32, int64(widths[i]), int64(widths[i+1])),
 			segment.Add(fmt.Sprintf("layer%d.bias", i), ops.F32, int64(widths[i+1])))
 	}
-	err := m.open(segment)
-	if err == nil {
-		err = m.initialise()
-	}
-	if err != nil {
+	if err := m.open(segment); err != nil {
 		m.Close()
 		return nil, err
 	}

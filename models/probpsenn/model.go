@@ -45,6 +45,9 @@ func newModel(rt *runtime.Runtime, c Config) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.place(true); err != nil {
+		return nil, err
+	}
 	if err := m.allocate(); err != nil {
 		return nil, err
 	}
@@ -71,6 +74,34 @@ func declareModel(rt *runtime.Runtime, c Config) (*Model, error) {
 	m.head = m.declared.param("head.weight", headInitial(&c, noise.Float64), int64(c.prototypes()), int64(c.Classes))
 	return m, nil
 }
+
+// place chooses the device of a declared model, by what prediction needs and, where asked for, training.
+func (m *Model) place(training bool) (err error) {
+	m.rt, err = m.rt.Place("prob-psenn", func(rt *runtime.Runtime) error {
+		r := &Model{Config: m.Config, rt: rt, declared: m.declared, encoder: m.encoder, prototypes: m.prototypes, head: m.head}
+		if err := r.allocate(); err != nil {
+			return err
+		}
+		defer r.Close()
+		if training {
+			t, err := r.newTrainer()
+			if err != nil {
+				return err
+			}
+			t.close()
+		}
+		p, err := r.NewPredictor(PredictorOptions{})
+		if err != nil {
+			return err
+		}
+		p.Close()
+		return nil
+	})
+	return err
+}
+
+// Runtime is what the model runs on: see runtime.Place. Sessions for its predictors are made there.
+func (m *Model) Runtime() *runtime.Runtime { return m.rt }
 
 // allocate gives a declared model its memory, zeros.
 func (m *Model) allocate() (err error) {

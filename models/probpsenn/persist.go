@@ -76,6 +76,9 @@ func Load(rt *runtime.Runtime, path string) (*Model, error) {
 		err = examples.check(&c)
 	}
 	if err == nil {
+		err = m.place(false)
+	}
+	if err == nil {
 		if err = m.allocate(); err == nil {
 			err = restore(f, "", m.params, m.stats)
 		}

@@ -59,6 +59,10 @@ func assemble(rt *runtime.Runtime, c Config, mean, deviation float32, weights, v
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	rt, err := rt.Place("sdm", func(rt *runtime.Runtime) error { return rehearse(rt, &c, len(st.records)) })
+	if err != nil {
+		return nil, err
+	}
 	n, err := newNetwork(rt, &c, mean, deviation)
 	if err != nil {
 		return nil, err
@@ -88,6 +92,32 @@ func assemble(rt *runtime.Runtime, c Config, mean, deviation float32, weights, v
 		return nil, err
 	}
 	return m, nil
+}
+
+// rehearse makes what scoring needs, with so many support rows.
+func rehearse(rt *runtime.Runtime, c *Config, support int) error {
+	n, err := newNetwork(rt, c, 0, 1)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	rows, err := newPart(rt, support, c.ExemplarDimension)
+	if err != nil {
+		return err
+	}
+	defer rows.release()
+	e, err := newEngine(n, c.MaxNeighbors, rows)
+	if err != nil {
+		return err
+	}
+	defer e.release()
+	s, err := rt.NewSession()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, err = e.bind(s, e.plan)
+	return err
 }
 
 // Close waits for the rows under way and frees the model.
@@ -134,6 +164,9 @@ func (m *Model) Config() Config {
 
 // Training tells how the model came about; nil where it was loaded.
 func (m *Model) Training() *Training { return m.training }
+
+// Runtime is what the model runs on: see runtime.Place.
+func (m *Model) Runtime() *runtime.Runtime { return m.rt }
 
 // ID names the model with its support and its regions as they are now.
 func (m *Model) ID() string { return m.peek().id }

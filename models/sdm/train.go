@@ -92,6 +92,10 @@ func Train(ctx context.Context, rt *runtime.Runtime, c Config, train, calibratio
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	var err error
+	if f.rt, err = rt.Place("sdm", f.rehearse); err != nil {
+		return nil, err
+	}
 	for j := range f.o.Shuffles {
 		if err := f.round(ctx, j); err != nil {
 			return nil, err
@@ -202,6 +206,19 @@ func (f *fit) split(j int, withFeatures bool) (train, calibration *Data) {
 		}
 	}
 	return f.gather(append(first, foreign...), withFeatures), f.gather(second, withFeatures)
+}
+
+// rehearse makes what a round needs.
+func (f *fit) rehearse(rt *runtime.Runtime) error {
+	train, calibration := f.split(0, false)
+	r, err := newRound(rt, &f.config, train, calibration, 0, 1)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	t, err := newTrainer(r.n, r.session, min(f.o.Batch, r.labelled))
+	t.close()
+	return err
 }
 
 // labelledRows counts the rows that have a class.

@@ -37,15 +37,37 @@ type Model struct {
 // down matrices are stored once more if the file has them the other way round than they are read: a row per neuron where
 // neurons may be inactive. The checkpoint belongs to the model from then on, also if loading fails.
 func Load(rt *runtime.Runtime, c *Checkpoint, o Options) (*Model, error) {
-	m := &Model{Config: c.Config, rt: rt, checkpoint: c, options: o, weights: map[string]*ops.Var{},
-		caches: map[cacheShape]*cache{}, sessions: map[*Session]struct{}{}}
-	if err := m.load(); err != nil {
+	m := newModel(rt, c, o)
+	var err error
+	if m.rt, err = rt.Place("lm", func(rt *runtime.Runtime) error { return newModel(rt, c, o).rehearse() }); err == nil {
+		err = m.load()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", c.Path, err), m.Close())
 	}
 	return m, nil
 }
 
-// Runtime is what the model runs on.
+func newModel(rt *runtime.Runtime, c *Checkpoint, o Options) *Model {
+	return &Model{Config: c.Config, rt: rt, checkpoint: c, options: o, weights: map[string]*ops.Var{},
+		caches: map[cacheShape]*cache{}, sessions: map[*Session]struct{}{}}
+}
+
+// rehearse makes what generating a text needs, and lets go of it again.
+func (m *Model) rehearse() error {
+	defer m.free()
+	if err := m.load(); err != nil {
+		return err
+	}
+	s, err := m.NewSession(SessionOptions{})
+	if err != nil {
+		return err
+	}
+	_, err = s.bind(passNext)
+	return err
+}
+
+// Runtime is what the model runs on: see runtime.Place.
 func (m *Model) Runtime() *runtime.Runtime { return m.rt }
 
 // Checkpoint is the model's files.
@@ -53,10 +75,18 @@ func (m *Model) Checkpoint() *Checkpoint { return m.checkpoint }
 
 // Close closes the model's sessions and frees it with its files. Closing twice does nothing.
 func (m *Model) Close() error {
+	if !m.free() {
+		return nil
+	}
+	return m.checkpoint.Close()
+}
+
+// free closes all but the files; false where that was done before.
+func (m *Model) free() bool {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
-		return nil
+		return false
 	}
 	m.closed = true
 	var sessions []*Session
@@ -73,7 +103,7 @@ func (m *Model) Close() error {
 	for _, memory := range m.memories {
 		memory.Close()
 	}
-	return m.checkpoint.Close()
+	return true
 }
 
 // load places every tensor.

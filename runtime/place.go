@@ -1,0 +1,171 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/credence-ml/credence/ops"
+)
+
+// A Placement tells on which device a model was put, and why.
+type Placement struct {
+	Name      string       `json:"name"`    // of the model, as it called itself
+	Backend   string       `json:"backend"` // "cuda", "cpu"
+	Device    string       `json:"device"`
+	Reason    string       `json:"reason"`
+	Memory    int64        `json:"memory"`              // bytes that it takes at most while it is made
+	Predicted []Prediction `json:"predicted,omitempty"` // where speeds decided
+}
+
+// A Prediction is how long a device takes to run each of a model's plans once, at the largest arguments, by the speeds
+// that were measured.
+type Prediction struct {
+	Backend string        `json:"backend"`
+	Time    time.Duration `json:"ns"`
+}
+
+// Place chooses the device of one model among those that the runtime may use, and returns the runtime to make it on: rt
+// itself, or one on another device that lives as long as rt. Report tells every choice. A model's constructor calls it
+// first, so programs need not.
+//
+// There is something to choose only on a GPU. There rehearse makes the model on a runtime that computes nothing and
+// takes no memory. What it would allocate must fit, or the error says how much is missing. Under CREDENCE_DEVICE=auto a
+// model that does not fit, or that the CPU runs faster by the speeds measured on this machine (see MeasureSpeed), is
+// placed on the CPU.
+func (rt *Runtime) Place(name string, rehearse func(*Runtime) error) (*Runtime, error) {
+	if rt.parent != nil || !rt.separate() {
+		return rt, nil
+	}
+	if err := rt.enter(); err != nil {
+		return nil, err
+	}
+	defer rt.leave()
+	r, err := rt.rehearse(rehearse)
+	if err != nil {
+		return nil, err
+	}
+	rt.placing.Lock()
+	defer rt.placing.Unlock()
+	p := Placement{Name: name, Memory: r.peak}
+	to, err := rt.place(&p, r.programs)
+	if err != nil {
+		return nil, err
+	}
+	p.Backend, p.Device = to.report.Chosen.Backend, to.report.Chosen.Name
+	rt.placed = append(rt.placed, p)
+	rt.config.Logger.Info("model placed", "model", name, "device", p.Device, "backend", p.Backend, "reason", p.Reason)
+	return to, nil
+}
+
+// separate reports whether the device has memory of its own, and launches of its own cost: a GPU.
+func (rt *Runtime) separate() bool { return rt.report.Chosen.Backend == "cuda" }
+
+func (rt *Runtime) place(p *Placement, programs []*ops.Program) (*Runtime, error) {
+	short := rt.shortage(p.Memory)
+	if !rt.config.Device.Auto() {
+		p.Reason = "requested by " + rt.report.Origin
+		if short != "" {
+			return nil, newError("place "+p.Name, ErrOutOfMemory, short+"; CREDENCE_DEVICE=cpu or auto runs it in the host's memory")
+		}
+		return rt, nil
+	}
+	if short != "" {
+		other, err := rt.onCPU()
+		if err != nil {
+			return nil, &Error{Op: "place " + p.Name, Kind: ErrOutOfMemory, Detail: short + "; and there is no other device: " + reasonOf(err), Cause: err}
+		}
+		p.Reason = "does not fit: " + short
+		return other, nil
+	}
+	own, cpu, err := rt.speeds()
+	if err != nil {
+		p.Reason = "the CPU cannot be compared: " + reasonOf(err)
+		return rt, nil
+	}
+	here := Prediction{rt.report.Chosen.Backend, own.predictAll(programs)}
+	there := Prediction{"cpu", cpu.predictAll(programs)}
+	p.Predicted = []Prediction{here, there}
+	if there.Time >= here.Time {
+		p.Reason = fmt.Sprintf("predicted %v here, %v on the CPU", short3(here.Time), short3(there.Time))
+		return rt, nil
+	}
+	p.Reason = fmt.Sprintf("predicted %v here, %v on %s; CREDENCE_DEVICE=cuda overrides", short3(there.Time), short3(here.Time), rt.report.Chosen.Name)
+	return rt.onCPU()
+}
+
+// onCPU is the runtime beside rt on the CPU. It is opened once, and closed with rt.
+func (rt *Runtime) onCPU() (*Runtime, error) {
+	if rt.second != nil {
+		return rt.second, nil
+	}
+	config := rt.config
+	config.Device, _ = ParseDevice("cpu")
+	dev, report, err := choose(&config)
+	if err != nil {
+		return nil, err
+	}
+	report.Requested, report.Reason = rt.report.Requested, "for models that are better off on the CPU"
+	second, err := newRuntime(config, dev, report)
+	if err != nil {
+		return nil, err
+	}
+	second.parent = rt
+	rt.adopt(second)
+	rt.second = second
+	return second, nil
+}
+
+// shortage says what is missing where so many bytes do not fit the device's memory; "" where they fit, or nobody knows.
+func (rt *Runtime) shortage(bytes int64) string {
+	info := rt.dev.info()
+	free, of := info.MemoryFree, fmt.Sprintf("of %s are free on %s", bytesText(info.MemoryTotal), info.Name)
+	if limit := rt.config.MemoryLimit; limit > 0 {
+		if left := max(0, limit-rt.Allocated()); info.MemoryTotal == 0 || left < free {
+			free, of = left, fmt.Sprintf("of CREDENCE_MEMORY_LIMIT, %s, are free", bytesText(limit))
+		}
+	} else if info.MemoryTotal == 0 {
+		return ""
+	}
+	if bytes <= free {
+		return ""
+	}
+	return fmt.Sprintf("%s are needed, %s %s: %s are missing", bytesText(bytes), bytesText(free), of, bytesText(bytes-free))
+}
+
+// explainMemory adds to the error of an allocation on a GPU how much is missing.
+func (rt *Runtime) explainMemory(err error, bytes int64) error {
+	var e *Error
+	if !rt.separate() || !errors.As(err, &e) || e.Kind != ErrOutOfMemory {
+		return err
+	}
+	short := rt.shortage(bytes)
+	if short == "" { // in pieces too small, or somebody was faster
+		short = bytesText(bytes) + " are needed"
+	}
+	detail := short + "; CREDENCE_DEVICE=cpu runs in the host's memory"
+	if e.Detail != "" {
+		detail += ": " + e.Detail
+	}
+	return &Error{Op: e.Op, Kind: e.Kind, Detail: detail, Cause: e.Cause}
+}
+
+// bytesText writes a size for a person.
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// short3 keeps about three digits.
+func short3(d time.Duration) time.Duration {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
