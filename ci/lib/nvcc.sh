@@ -17,8 +17,8 @@ find_nvcc() {
   return 1
 }
 
-# install_nvcc_debian: nvidia-cuda-toolkit, as root. It is in the non-free component, which most systems do not list, so
-# apt is given a copy of the system's sources with that component added, and the system's own files stay as they are.
+# install_nvcc_debian: nvidia-cuda-toolkit, as root. It is in the non-free component and needs contrib, which most systems
+# do not list, so apt is given a copy of the system's sources with both added, and the system's own stay as they are.
 install_nvcc_debian() {
   local private=$root/build/apt options file
   have apt-get || die "no apt-get: ci/cuda --pypi needs none"
@@ -26,7 +26,7 @@ install_nvcc_debian() {
   mkdir -p "$private/sources" "$private/lists/partial" "$logs"
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
     [[ -f $file ]] || continue
-    sed -E '/^(Components:|deb ).*\bmain\b/ { /[ \t]non-free([ \t]|$)/! s/[ \t]*$/ non-free/ }' "$file" >"$private/sources/$(basename "$file")"
+    sed -E '/^(Components:|deb ).*\bmain\b/ { s/[ \t]+(contrib|non-free)([ \t]|$)/ /g; s/[ \t]*$/ contrib non-free/ }' "$file" >"$private/sources/$(basename "$file")"
   done
   [[ ! -f $private/sources/sources.list ]] || mv "$private/sources/sources.list" "$private/sources/main.list"
   options=(-o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$private/sources" -o "Dir::State::Lists=$private/lists")
