@@ -14,4 +14,6 @@ func TestRoot(t *testing.T) {
 	_, err := os.Stat(filepath.Join(Root(), "go.mod"))
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(Root(), "build", "lib"), BackendDir())
+	t.Setenv("CREDENCE_TEST_ROOT", "/elsewhere")
+	assert.Equal(t, "/elsewhere", Root())
 }
