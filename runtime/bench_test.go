@@ -14,7 +14,7 @@ import (
 	"github.com/credence-ml/credence/ops"
 )
 
-var bench = flag.Bool("credence.bench", false, "print the foundation's benchmark tables (ci/bench/foundation)")
+var bench = flag.Bool("credence.bench", false, "print benchmark tables (ci/bench)")
 
 // BenchmarkSubmit is the cost of one submission through Go, cgo and the backend, of plans of tiny operations.
 func BenchmarkSubmit(b *testing.B) {
@@ -66,6 +66,11 @@ func tinyPlan(t testing.TB, n int) (*Runtime, *Binding) {
 	rt, err := Open(WithBackendDir(buildLib()), WithDevice("cpu"), WithThreads(1))
 	require.NoError(t, err)
 	t.Cleanup(rt.Close)
+	return rt, bindTiny(t, rt, n)
+}
+
+// bindTiny binds n additions of 16 elements, one after the other.
+func bindTiny(t testing.TB, rt *Runtime, n int) *Binding {
 	g := ops.NewGraph()
 	x := g.Input("x", ops.F32, ops.Dims(16))
 	y := x
@@ -73,7 +78,7 @@ func tinyPlan(t testing.TB, n int) (*Runtime, *Binding) {
 		y = ops.Add(y, x)
 	}
 	g.Output(y)
-	return rt, bindPlan(t, rt, g)
+	return bindPlan(t, rt, g)
 }
 
 func bindPlan(t testing.TB, rt *Runtime, g *ops.Graph) *Binding {

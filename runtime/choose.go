@@ -186,10 +186,14 @@ func open(c *Config, want DeviceChoice, b *BackendReport) (device, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, option := range [][2]string{{"cpu_isa", c.CPUISA}, {"math", c.Math}} {
-		if option[0] == "cpu_isa" && want.Backend != "cpu" {
-			continue
-		}
+	options := [][2]string{{"math", c.Math}}
+	switch {
+	case want.Backend == "cpu":
+		options = append(options, [2]string{"cpu_isa", c.CPUISA})
+	case want.Backend == "cuda" && c.NoGraphs:
+		options = append(options, [2]string{"graphs", "off"})
+	}
+	for _, option := range options {
 		if err := d.SetOption(option[0], option[1]); err != nil {
 			d.Close()
 			return nil, err

@@ -23,6 +23,7 @@ type Config struct {
 	LogLevel    slog.Level
 	Logger      *slog.Logger
 	NoHostBLAS  bool // leave gonum's BLAS as it is
+	NoGraphs    bool // run the operations of a plan one by one on a GPU
 
 	settings map[string]Setting
 	errs     []string
@@ -92,6 +93,10 @@ func WithLogger(l *slog.Logger) Option { return func(c *Config) { c.Logger = l }
 // WithoutHostBLAS leaves gonum's BLAS as it is. By default Open makes OpenBLAS serve gonum on one thread, for the whole
 // process; a program that uses gonum itself may not want that.
 func WithoutHostBLAS() Option { return func(c *Config) { c.NoHostBLAS = true } }
+
+// WithoutGraphs makes a GPU run the operations of a plan one by one instead of replaying the plan as a graph. The results
+// are the same bits; tests compare the two.
+func WithoutGraphs() Option { return func(c *Config) { c.NoGraphs = true } }
 
 // WithVariable sets a value by the name of its environment variable, for programs that have flags of their own. An
 // unknown name is an error.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Prob-PSENN against PyTorch and ONNX Runtime on the same CPU, and how its time grows. Prints Markdown.
+"""Prob-PSENN against PyTorch and ONNX Runtime on the same CPU, and how its time grows; or its training against PyTorch's
+on the same GPU. Prints Markdown.
 
-    usage: probpsenn.py SERVER [--rounds N] [--quick]
+    usage: probpsenn.py SERVER [--rounds N] [--quick] [--device cuda [--torch-device cpu]]
 
 SERVER is the test binary of models/probpsenn (`go test -c`), which answers timing requests. Both sides run in this one
 session and take turns round by round (A B A B); figures are medians over all rounds. Needs torch, numpy, onnx and
@@ -33,12 +34,12 @@ def flops():
 
 
 class Server:
-    """The Credence side, on so many threads."""
+    """The Credence side, on so many threads, or with other settings in the environment."""
 
-    def __init__(self, binary, threads):
+    def __init__(self, binary, threads=1, **settings):
         self.process = subprocess.Popen(
             [binary, "-test.run", "^TestServeBenchmarks$", "-credence.bench", "-test.timeout", "2h"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env=os.environ | {"CREDENCE_THREADS": str(threads)})
+            stdout=subprocess.PIPE, text=True, env=os.environ | {"CREDENCE_THREADS": str(threads)} | settings)
 
     def __call__(self, repeat, kind="train", batch=128, samples=10, per_class=1, latent=40, labels_only=False, prototypes="full"):
         request = dict(kind=kind, batch=batch, samples=samples, per_class=per_class, latent=latent, labels_only=labels_only,
@@ -114,14 +115,14 @@ def torch_model(latent, samples):
     return Model()
 
 
-def torch_training(layout):
+def torch_training(layout, batch=BATCH):
     """A function that takes one training step, in a memory layout of PyTorch."""
     import torch
     torch.manual_seed(1)
     model = torch_model(40, 10).to(memory_format=layout)
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, foreach=True)
-    x = (2 * torch.rand(BATCH, 1, 28, 28) - 1).to(memory_format=layout)
-    label = torch.randint(0, CLASSES, (BATCH,))
+    x = (2 * torch.rand(batch, 1, 28, 28) - 1).to(memory_format=layout)
+    label = torch.randint(0, CLASSES, (batch,))
 
     def step():
         adam.zero_grad(set_to_none=True)
@@ -207,6 +208,38 @@ def training(server, threads, rounds):
         print(f"| {name} | {1e3 * t:.1f} | {BATCH / t:.0f} | {100 * flops() / rate / t:.0f} % | {best / t:.2f} |")
 
 
+def training_on_gpu(binary, torch_device, rounds, batch):
+    """Rows of the GPU's table (runtime/gpu_bench_test.go): what, median, against what, its median, ratio, aim."""
+    sides = {}
+    for name, graphs in (("as a graph", "on"), ("operation by operation", "off")):
+        server = Server(binary, CREDENCE_DEVICE="cuda", BENCH_GRAPHS=graphs)
+        sides[name] = lambda n, server=server: server(n, batch=batch)
+    try:
+        import torch
+    except ImportError:
+        print("without PyTorch there is nobody to compare a training step with")
+    else:
+        torch.set_default_device(torch_device)
+        for name, tf32 in (("PyTorch, strict float32", False), ("PyTorch, as it comes (TF32 convolutions)", True)):
+            step = torch_training(torch.contiguous_format, batch)
+
+            def timed_steps(n, step=step, tf32=tf32):
+                torch.backends.cudnn.allow_tf32 = tf32
+                return timed(step, n)
+
+            timed_steps(10)
+            sides[name] = timed_steps
+    times = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            times[name] += side(5)
+    medians = {name: 1e3 * median(t) for name, t in times.items()}
+    ours = medians.pop("as a graph")
+    for name, theirs in medians.items():
+        aim = "2.00: " + ("reached" if theirs >= 2 * ours else "missed") if name.startswith("PyTorch") else "-"
+        print(f"| Prob-PSENN, a training step of {batch} pictures, as a graph | {ours:.2f} ms | {name} | {theirs:.2f} ms | {theirs / ours:.2f} | {aim} |")
+
+
 def prediction(server, threads, rounds):
     import torch
     torch.set_num_threads(threads)
@@ -255,8 +288,12 @@ def main():
     parser.add_argument("server")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="one round of everything, to see that it works")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--torch-device", default="cuda", help="where PyTorch runs with --device cuda")
     args = parser.parse_args()
     rounds = 1 if args.quick else args.rounds
+    if args.device == "cuda":
+        return training_on_gpu(args.server, args.torch_device, rounds, 8 if args.quick else BATCH)
     import onnxruntime
     import torch
     print(f"PyTorch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), ONNX Runtime {onnxruntime.__version__}; "

@@ -38,12 +38,20 @@ type benchReply struct {
 }
 
 // TestServeBenchmarks is the Credence side of ci/bench/probpsenn.sh: it answers requests, one JSON object per line, until
-// standard input ends. The other side can so take turns with it without paying for its start. CREDENCE_THREADS sets the threads.
+// standard input ends. The other side can so take turns with it without paying for its start. CREDENCE_THREADS sets the
+// threads, CREDENCE_DEVICE a device other than the CPU; BENCH_GRAPHS=off keeps a GPU from replaying plans as graphs.
 func TestServeBenchmarks(t *testing.T) {
 	if !*serveBench {
 		t.Skip("with -credence.bench")
 	}
-	rt, err := runtime.Open(runtime.WithBackendDir(testenv.BackendDir()), runtime.WithDevice("cpu"))
+	options := []runtime.Option{runtime.WithBackendDir(testenv.BackendDir())}
+	if os.Getenv("CREDENCE_DEVICE") == "" {
+		options = append(options, runtime.WithDevice("cpu"))
+	}
+	if os.Getenv("BENCH_GRAPHS") == "off" {
+		options = append(options, runtime.WithoutGraphs())
+	}
+	rt, err := runtime.Open(options...)
 	require.NoError(t, err)
 	defer rt.Close()
 	things := map[benchRequest]func() error{}
