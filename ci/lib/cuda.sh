@@ -54,7 +54,7 @@ check_needed() {
 # from its objects. Beside what the CPU backend may use there is NVIDIA's runtime, and what C++ and the loader add.
 check_cuda_symbols() {
   local objects
-  mapfile -t objects < <(find "$cuda"/native/cuda -name '*.o')
+  mapfile -t objects < <(find "$cuda"/native/cuda "$cuda"/native/CMakeFiles/credence_{core,rules}.dir -name '*.o')
   ((${#objects[@]} > 2))
   nm --defined-only "${objects[@]}" | awk 'NF == 3 { print $3 }' | sort -u >"$logs/defined"
   nm --undefined-only "${objects[@]}" | awk '$1 == "U" { print $2 }' | sort -u | comm -23 - "$logs/defined" >"$logs/undefined"
