@@ -31,7 +31,7 @@ check_clang_format() {
   local formatter
   formatter=$(clang_format)
   [[ -n $formatter ]] || skip "no clang-format 14"
-  sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 "$formatter" --dry-run -Werror
+  sources '*.c' '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 "$formatter" --dry-run -Werror
 }
 
 scripts=(.ci/run ci/chroot ci/cuda ci/demo ci/test ci/bench/run ci/bench/*.sh)
@@ -133,7 +133,8 @@ check_client_python() {
 
 # configure_sanitized DIRECTORY SANITIZERS: little optimisation, which keeps reports readable and the build short.
 configure_sanitized() {
-  configure "$1" -DCREDENCE_SANITIZE="$2" -DCMAKE_C_FLAGS_RELEASE="-O1 -g1" -DCREDENCE_FAULTS=ON -DCREDENCE_CUDA=OFF
+  configure "$1" -DCREDENCE_SANITIZE="$2" -DCMAKE_C_FLAGS_RELEASE="-O1 -g1" -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1" \
+    -DCREDENCE_FAULTS=ON -DCREDENCE_CUDA=OFF
 }
 
 check_memory() {

@@ -44,7 +44,7 @@ require_go() {
 provision_packages() {
   case $1 in
     compiler) compiles '#include <stdio.h>' || echo gcc libc6-dev ;;
-    c++) have g++ || echo g++ ;;
+    c++) have g++ && g++ -fsyntax-only -x c++ - <<<'#include <functional>' >/dev/null 2>&1 || echo g++ ;;
     cmake) have cmake || echo cmake ;;
     ninja) have ninja || echo ninja-build ;;
     openblas) { have pkg-config && pkg-config --exists openblas; } || echo pkg-config libopenblas-dev ;;

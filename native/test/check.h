@@ -1,11 +1,16 @@
-/* check.h: all that the C tests need. A failed CHECK is told and counted; main returns what report() says. */
+/* check.h: all that the C and C++ tests need. A failed CHECK is told and counted; main returns what report() says. */
 #ifndef CREDENCE_TEST_CHECK_H
 #define CREDENCE_TEST_CHECK_H
 
-#include <stdatomic.h>
 #include <stdio.h>
 
+#ifdef __cplusplus
+#include <atomic>
+static std::atomic<int> check_failures;
+#else
+#include <stdatomic.h>
 static _Atomic int check_failures;
+#endif
 
 #define CHECK(condition) \
   ((condition)           \
