@@ -30,6 +30,15 @@ func BackendDir() string { return filepath.Join(Root(), "build", "lib") }
 // FaultyDir is where the build leaves a CPU backend whose set_option takes fault.*: <module>/build/faulty.
 func FaultyDir() string { return filepath.Join(Root(), "build", "faulty") }
 
+// CUDADir is where the CUDA backend that tests run on is: CREDENCE_TEST_CUDA, a directory, where there is a GPU (ci/gpu);
+// else <module>/build/emulated, the one for the emulator.
+func CUDADir() string {
+	if dir := os.Getenv("CREDENCE_TEST_CUDA"); dir != "" {
+		return dir
+	}
+	return filepath.Join(Root(), "build", "emulated")
+}
+
 // NeedBackend skips a test if the backend, for example "cpu", was not built. Where CREDENCE_TEST_REQUIRE_NATIVE is set,
 // as in CI, it fails the test instead, so that none is skipped by accident.
 func NeedBackend(t testing.TB, name string) {
