@@ -57,9 +57,6 @@ typedef int32_t (*cr_run_fn)(const cr_call *call, const cr_ctx *ctx, credence_er
 /* Puts into words what a kernel found wrong: at and value as the kernel recorded them. */
 typedef void (*cr_explain_fn)(const cr_call *call, int64_t at, int64_t value, credence_error *err);
 
-/* A row of the CPU backend that still checks for itself. */
-typedef int32_t (*cr_check_fn)(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err);
-
 typedef struct cr_op_row {
   uint32_t opcode;
   cr_scratch_fn scratch;
@@ -67,7 +64,6 @@ typedef struct cr_op_row {
   /* GPU only: bit k says that integer attribute k is read in the kernel, so that another value needs no new graph */
   uint64_t value_ints;
   cr_explain_fn explain;
-  cr_check_fn check; /* instead of a rule */
 } cr_op_row;
 
 /* ---- errors ---- */

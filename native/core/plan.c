@@ -17,7 +17,6 @@ void cr_resolve_shape(const credence_tensor *t, const int64_t *iargs, cr_tensor 
 int32_t cr_ask_op(const cr_op_row *row, cr_rule_fn rule, const cr_call *call, int32_t threads, cr_scratch *scratch,
                   credence_error *err) {
   *scratch = (cr_scratch){0, 0};
-  if (row->check != NULL) return row->check(call, threads, scratch, err);
   int32_t status = rule(call, err);
   if (status == CREDENCE_OK && row->scratch != NULL) row->scratch(call, threads, scratch);
   return status;
@@ -64,7 +63,7 @@ static int32_t prove_op(const credence_device *device, const credence_plan_desc 
   int32_t status = cr_validate_op(d, k, err);
   if (status != CREDENCE_OK) return status;
   const cr_op_row *row = device->rows[d->ops[k].opcode];
-  if (row == NULL || (row->check == NULL && cr_op_rule(row->opcode) == NULL))
+  if (row == NULL)
     return cr_fail(err, CREDENCE_UNSUPPORTED, "op %u, %s: the %s backend does not have it yet", k,
                    cr_op_name(d->ops[k].opcode), device->backend);
   *most = (cr_scratch){0, 0};

@@ -6,16 +6,6 @@
 #include "cr.h"
 #include "vmath.h"
 
-static inline bool act_valid(int64_t kind, double p) {
-  return kind >= CREDENCE_ACT_NONE && kind <= CREDENCE_ACT_RELU_SQUARED && fabs(p) <= 3.402823466e38 &&
-         !(kind == CREDENCE_ACT_FATRELU && p < 0);
-}
-
-/* Whether act_grad_from_output serves. */
-static inline bool act_output_tells(int64_t kind, double p) {
-  return kind != CREDENCE_ACT_GELU && kind != CREDENCE_ACT_SILU && !(kind == CREDENCE_ACT_LEAKY_RELU && p < 0);
-}
-
 static inline vf act_apply(int64_t kind, float p, vf x) {
   const vf zero = vf_set(0);
   vf unused;

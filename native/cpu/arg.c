@@ -89,31 +89,4 @@ static int32_t run_arg_min(const cr_call *call, const cr_ctx *ctx, credence_erro
   return run(call, ctx, min_task, err);
 }
 
-static int32_t check(const cr_call *call, const char *op, credence_error *err) {
-  int32_t rc = cr_expect(call, op, 1, 1, 1, 0, 0, 0, err);
-  if (rc == CREDENCE_OK) rc = cr_expect_dtype(&call->in[0], CREDENCE_F32, op, "input", err);
-  if (rc == CREDENCE_OK) rc = cr_expect_dtype(&call->out[0], CREDENCE_I32, op, "output", err);
-  if (rc == CREDENCE_OK) rc = cr_expect_dense(&call->in[0], op, "input", err);
-  if (rc == CREDENCE_OK) rc = cr_expect_dense(&call->out[0], op, "output", err);
-  if (rc != CREDENCE_OK) return rc;
-  const cr_tensor *x = &call->in[0], *y = &call->out[0];
-  if (x->ndim == 2 && y->ndim == 1 && y->dim[0] == x->dim[0] && x->dim[1] > 0 && x->dim[1] <= INT32_MAX)
-    return CREDENCE_OK;
-  char sx[96], sy[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT,
-                 "%s: rows are %s and indices %s; one index per row that is not empty is needed", op, cr_shape(x, sx),
-                 cr_shape(y, sy));
-}
-
-static int32_t check_arg_max(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  return check(call, "arg_max", err);
-}
-
-static int32_t check_arg_min(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  return check(call, "arg_min", err);
-}
-
-CR_FAMILY(arg, {CREDENCE_OP_ARG_MAX, .run = run_arg_max, .check = check_arg_max},
-          {CREDENCE_OP_ARG_MIN, .run = run_arg_min, .check = check_arg_min})
+CR_FAMILY(arg, {CREDENCE_OP_ARG_MAX, .run = run_arg_max}, {CREDENCE_OP_ARG_MIN, .run = run_arg_min})

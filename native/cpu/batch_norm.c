@@ -283,36 +283,12 @@ static int64_t most_parts(const cr_tensor *x) {
 
 static int64_t padded(int64_t width) { return blocks_of(width, CR_W) * CR_W; }
 
-/* Inputs x [R,C], then vectors [C]; a tensor of x's shape where `like_x` has its bit. */
-static int32_t check_batch(const cr_call *call, const char *op, uint32_t n_in, uint32_t n_out, uint32_t in_like_x,
-                           cr_scratch *scratch, credence_error *err) {
-  int32_t status = cr_expect(call, op, n_in, n_in, n_out, 0, 1, 2, err);
-  if (status != CREDENCE_OK) return status;
+static void scratch_batch(const cr_call *call, int32_t threads, cr_scratch *scratch) {
+  (void)threads;
   const cr_tensor *x = &call->in[0];
-  for (uint32_t k = 0; k < n_in + n_out && status == CREDENCE_OK; k++) {
-    const cr_tensor *t = k < n_in ? &call->in[k] : &call->out[k - n_in];
-    const bool like_x = k < n_in ? (in_like_x >> k & 1) != 0 : k == n_in;
-    const char *what = like_x ? "x, y or a gradient of theirs" : "a vector of the channels";
-    status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
-    if (status != CREDENCE_OK) break;
-    const bool fits = like_x ? t->ndim == 2 && t->dim[0] == x->dim[0] && t->dim[1] == x->dim[1]
-                             : t->ndim == 1 && x->ndim == 2 && t->dim[0] == x->dim[1];
-    char sx[96], st[96];
-    if (!fits)
-      status = cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: x is %s, %s %u is %s", op, cr_shape(x, sx),
-                       k < n_in ? "input" : "output", k < n_in ? k : k - n_in, cr_shape(t, st));
-  }
-  if (status != CREDENCE_OK) return status;
-  if (!act_valid(call->i[0], call->f[1]))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: activation %lld with parameter %g is not known", op,
-                   (long long)call->i[0], call->f[1]);
-  if (!(call->f[0] > 0 && call->f[0] < INFINITY))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: eps is %g, it must be positive", op, call->f[0]);
   const layout l = layout_of(x);
   scratch->shared =
       (size_t)(most_parts(x) * 2 * l.channels) * sizeof(double) + (size_t)(6 * padded(l.width)) * sizeof(float);
-  return CREDENCE_OK;
 }
 
 static batch_job job_of(const cr_call *call, const cr_ctx *ctx) {
@@ -339,11 +315,6 @@ static int32_t run_tasks(const batch_job *j, const cr_ctx *ctx, cr_task_fn task,
 /* Repeats the numbers of the channels over a packed row. */
 static void repeat(const batch_job *j, float *numbers) {
   for (int64_t k = j->l.channels; k < j->l.width; k++) numbers[k] = numbers[k - j->l.channels];
-}
-
-static int32_t check_train(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_batch(call, "batch_norm_train", 3, 3, 1, scratch, err);
 }
 
 static int32_t run_train(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -391,21 +362,11 @@ static void prepare(batch_job *j, const cr_call *call) {
   repeat(j, j->shift);
 }
 
-static int32_t check_eval(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_batch(call, "batch_norm_eval", 5, 1, 1, scratch, err);
-}
-
 static int32_t run_eval(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   batch_job j = job_of(call, ctx);
   if (j.l.rows * j.l.channels == 0) return CREDENCE_OK;
   prepare(&j, call);
   return run_tasks(&j, ctx, forward_task, err);
-}
-
-static int32_t check_gradient(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_batch(call, "batch_norm_grad", 6, 3, 1 | 1 << 5, scratch, err);
 }
 
 static int32_t run_gradient(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -433,6 +394,6 @@ static int32_t run_gradient(const cr_call *call, const cr_ctx *ctx, credence_err
   return run_tasks(&j, ctx, gradient_task, err);
 }
 
-CR_FAMILY(batch_norm, {CREDENCE_OP_BATCH_NORM_TRAIN, .run = run_train, .check = check_train},
-          {CREDENCE_OP_BATCH_NORM_GRAD, .run = run_gradient, .check = check_gradient},
-          {CREDENCE_OP_BATCH_NORM_EVAL, .run = run_eval, .check = check_eval})
+CR_FAMILY(batch_norm, {CREDENCE_OP_BATCH_NORM_TRAIN, .scratch = scratch_batch, .run = run_train},
+          {CREDENCE_OP_BATCH_NORM_GRAD, .scratch = scratch_batch, .run = run_gradient},
+          {CREDENCE_OP_BATCH_NORM_EVAL, .scratch = scratch_batch, .run = run_eval})

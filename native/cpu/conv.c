@@ -40,7 +40,10 @@ typedef struct windows {
   int64_t first, end, band, bands, images, tasks; /* a task: a band of rows of one picture, or several pictures */
   float *packed;
   phase *phase;
+  cr_epilogue epilogue;
 } windows;
+
+static cr_epilogue epilogue_of(const cr_conv *c) { return (cr_epilogue){1, c->act_p, c->act, c->bias}; }
 
 static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
 
@@ -82,7 +85,8 @@ static windows lay_out(const cr_conv *c, bool gradient, int64_t threads, cr_scra
                .dst_h = c->p,
                .dst_w = c->q,
                .n = c->f,
-               .end = c->p};
+               .end = c->p,
+               .epilogue = epilogue_of(c)};
   if (gradient) {
     v.src = c->y, v.src_h = c->p, v.src_w = c->q, v.src_c = c->f, v.dst_h = c->h, v.dst_w = c->w, v.n = c->c;
     v.phases = c->sh * c->sw;
@@ -219,7 +223,7 @@ static int32_t run_region(const region *g, float *copy_to) {
                  .b_stride = CR_NR,
                  .y = y,
                  .add = k > 0,
-                 .epilogue = k + depth == ph->k ? &v->c->epilogue : NULL};
+                 .epilogue = k + depth == ph->k ? &v->epilogue : NULL};
     cursor at = {.t = g->t0, .u = g->u0};
     seek(g, &at);
     for (int64_t tile = 0; tile < tiles; tile++) {
@@ -365,7 +369,6 @@ static void add_taps(float *to, int64_t to_step, const float *from, int64_t from
 /* One row of the result: its taps in order of r, then s; then bias and activation. */
 static void gather_row(const gather *v, const float *taps, int64_t h, float *x) {
   const cr_conv *c = v->c;
-  const cr_epilogue *e = &c->epilogue;
   memset(x, 0, (size_t)(c->w * c->c) * 4);
   for (int64_t r = 0; r < c->r; r++) {
     const int64_t reach = h + c->top - r, p = reach / c->sh;
@@ -378,11 +381,11 @@ static void gather_row(const gather *v, const float *taps, int64_t h, float *x) 
       add_taps(to, c->sw * c->c, from, v->n, q1 - q0, c->c);
     }
   }
-  for (int64_t ch = 0; e->bias != NULL && ch < c->c; ch++) {
-    const float bias = e->bias[ch];
+  for (int64_t ch = 0; c->bias != NULL && ch < c->c; ch++) {
+    const float bias = c->bias[ch];
     for (int64_t w = 0; w < c->w; w++) x[w * c->c + ch] += bias;
   }
-  act_row(e->act, e->p, x, c->w * c->c);
+  act_row(c->act, c->act_p, x, c->w * c->c);
 }
 
 static int32_t gather_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
@@ -411,22 +414,20 @@ static int32_t run_gather(const cr_conv *c, const cr_ctx *ctx, credence_error *e
 
 /* ---- plain products ---- */
 
-enum { FORWARD, GRAD_INPUT, GRAD_WEIGHT };
-
 /* Whether the operation is one matrix product, and which. */
-static bool as_product(const cr_conv *c, int what, cr_gemm *g) {
+static bool as_product(const cr_conv *c, cr_conv_op what, cr_gemm *g) {
   const bool pointwise =
       c->r == 1 && c->s == 1 && c->sh == 1 && c->sw == 1 && c->top == 0 && c->left == 0 && c->p == c->h && c->q == c->w;
   const bool covers = c->p == 1 && c->q == 1 && c->top == 0 && c->left == 0 && c->r == c->h && c->s == c->w;
   if (!pointwise && !covers) return false;
   const int64_t rows = pointwise ? c->b * c->h * c->w : c->b, inner = pointwise ? c->c : c->r * c->s * c->c;
-  *g = (cr_gemm){.epilogue = c->epilogue, .batch = {1, 1, 1}, .y = (char *)c->out};
-  const cr_matrix weights = {(const char *)c->weights, c->f * 4, CREDENCE_F32, what == GRAD_INPUT};
+  *g = (cr_gemm){.epilogue = epilogue_of(c), .batch = {1, 1, 1}, .y = (char *)c->out};
+  const cr_matrix weights = {(const char *)c->weights, c->f * 4, CREDENCE_F32, what == CR_CONV_GRAD_INPUT};
   switch (what) {
-    case FORWARD:
+    case CR_CONV_FORWARD:
       g->m = rows, g->k = inner, g->n = c->f, g->a = (const char *)c->x, g->a_stride = inner * 4, g->b = weights;
       break;
-    case GRAD_INPUT:
+    case CR_CONV_GRAD_INPUT:
       g->m = rows, g->k = c->f, g->n = inner, g->a = (const char *)c->y, g->a_stride = c->f * 4, g->b = weights;
       break;
     default:
@@ -439,11 +440,11 @@ static bool as_product(const cr_conv *c, int what, cr_gemm *g) {
 }
 
 /* A kernel that covers the picture gives all pixels of the input gradient as columns: the bias repeats. */
-static size_t bias_bytes(const cr_conv *c, int what, const cr_gemm *g) {
-  return what == GRAD_INPUT && c->epilogue.bias != NULL && g->n != c->c ? round64((size_t)g->n * 4) : 0;
+static size_t bias_bytes(const cr_conv *c, cr_conv_op what, const cr_gemm *g) {
+  return what == CR_CONV_GRAD_INPUT && c->bias != NULL && g->n != c->c ? round64((size_t)g->n * 4) : 0;
 }
 
-static int32_t run_product(const cr_conv *c, int what, cr_gemm *g, const cr_ctx *ctx, credence_error *err) {
+static int32_t run_product(const cr_conv *c, cr_conv_op what, cr_gemm *g, const cr_ctx *ctx, credence_error *err) {
   cr_ctx inner = *ctx;
   cr_scratch need = {0, 0};
   const size_t bytes = bias_bytes(c, what, g);
@@ -453,7 +454,7 @@ static int32_t run_product(const cr_conv *c, int what, cr_gemm *g, const cr_ctx 
   if (status != CREDENCE_OK) return status;
   if (bytes > 0) {
     float *bias = (float *)ctx->scratch;
-    for (int64_t i = 0; i < g->n; i++) bias[i] = c->epilogue.bias[i % c->c];
+    for (int64_t i = 0; i < g->n; i++) bias[i] = c->bias[i % c->c];
     g->epilogue.bias = bias;
     inner.scratch += bytes;
     inner.scratch_shared -= bytes;
@@ -463,103 +464,44 @@ static int32_t run_product(const cr_conv *c, int what, cr_gemm *g, const cr_ctx 
 
 /* ---- the operations ---- */
 
-static const char *const names[] = {"conv2d", "conv2d_grad_input", "conv2d_grad_weight"};
-
-static int32_t describe(const cr_call *call, int what, cr_conv *c, credence_error *err) {
-  const cr_tensor *x = what == GRAD_INPUT ? &call->out[0] : &call->in[0];
-  const cr_tensor *w = what == GRAD_WEIGHT ? &call->out[0] : &call->in[1];
-  const cr_tensor *y = what == FORWARD ? &call->out[0] : &call->in[what == GRAD_INPUT ? 0 : 1];
-  const cr_tensor *bias = call->n_in > 2 ? &call->in[2] : NULL;
-  char sx[96], sw[96], sy[96];
-  if (x->ndim != 4 || w->ndim != 4 || y->ndim != 4 || x->dim[0] != y->dim[0] || x->dim[3] != w->dim[2] ||
-      y->dim[3] != w->dim[3] || w->dim[0] < 1 || w->dim[1] < 1)
-    return cr_fail(
-        err, CREDENCE_INVALID_ARGUMENT,
-        "%s: x is %s, w is %s, y is %s; [B,H,W,C], [R,S,C,F] and [B,P,Q,F] with R and S at least 1 are needed",
-        names[what], cr_shape(x, sx), cr_shape(w, sw), cr_shape(y, sy));
-  *c = (cr_conv){.b = x->dim[0],
-                 .h = x->dim[1],
-                 .w = x->dim[2],
-                 .c = x->dim[3],
-                 .p = y->dim[1],
-                 .q = y->dim[2],
-                 .f = y->dim[3],
-                 .r = w->dim[0],
-                 .s = w->dim[1],
-                 .sh = call->i[0],
-                 .sw = call->i[1],
-                 .top = call->i[2],
-                 .left = call->i[3],
-                 .x = what == GRAD_INPUT ? NULL : (const float *)x->data,
-                 .weights = what == GRAD_WEIGHT ? NULL : (const float *)w->data,
-                 .y = what == FORWARD ? NULL : (const float *)y->data,
-                 .out = (float *)call->out[0].data,
-                 .epilogue = {1, (float)call->f[0], call->i[4], bias != NULL ? (const float *)bias->data : NULL}};
-  const int64_t most = 1 << 20;
-  if (c->sh < 1 || c->sw < 1 || c->sh > most || c->sw > most || c->sh * c->sw > most || c->top < 0 || c->left < 0 ||
-      c->top > most || c->left > most || (c->p - 1) * c->sh + c->r - c->top - c->h > most ||
-      (c->q - 1) * c->sw + c->s - c->left - c->w > most)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT,
-                   "%s: strides %lld %lld and padding %lld %lld do not place w (%s) on x (%s) for y (%s)", names[what],
-                   (long long)c->sh, (long long)c->sw, (long long)c->top, (long long)c->left, cr_shape(w, sw),
-                   cr_shape(x, sx), cr_shape(y, sy));
-  const int64_t channels = what == GRAD_INPUT ? c->c : c->f;
-  if (bias != NULL && (bias->ndim != 1 || bias->dim[0] != channels))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: bias is %s, %lld values are needed", names[what],
-                   cr_shape(bias, sx), (long long)channels);
-  return CREDENCE_OK;
-}
-
-static int32_t check(const cr_call *call, int what, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  int32_t status = cr_expect(call, names[what], 2, what == GRAD_WEIGHT ? 2 : 3, 1, 0, 5, 1, err);
-  for (uint32_t k = 0; status == CREDENCE_OK && k <= call->n_in; k++) {
-    const cr_tensor *t = k < call->n_in ? &call->in[k] : &call->out[0];
-    const char *tensor = k == call->n_in ? "the output" : k == 0 ? "input 0" : k == 1 ? "input 1" : "the bias";
-    status = cr_expect_dtype(t, CREDENCE_F32, names[what], tensor, err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(t, names[what], tensor, err);
-  }
+static void scratch_of(const cr_call *call, cr_conv_op what, int32_t threads, cr_scratch *scratch) {
   cr_conv c;
   cr_gemm g;
-  if (status == CREDENCE_OK) status = describe(call, what, &c, err);
-  if (status != CREDENCE_OK) return status;
-  if (!act_valid(call->i[4], call->f[0]) || (what == GRAD_WEIGHT && call->i[4] != CREDENCE_ACT_NONE))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: no activation %lld with parameter %g", names[what],
-                   (long long)call->i[4], call->f[0]);
+  cr_conv_describe(call, what, &c, NULL);
   if (as_product(&c, what, &g)) {
     CR_NAME(cr_gemm_scratch)(&g, threads, scratch);
-    scratch->shared += what == GRAD_INPUT && call->n_in > 2 ? round64((size_t)g.n * 4) : 0;
-  } else if (what == GRAD_WEIGHT) {
+    scratch->shared += what == CR_CONV_GRAD_INPUT && call->n_in > 2 ? round64((size_t)g.n * 4) : 0;
+  } else if (what == CR_CONV_GRAD_WEIGHT) {
     CR_NAME(cr_conv_weight_scratch)(&c, threads, scratch);
-  } else if (what == GRAD_INPUT && few_channels(&c)) {
+  } else if (what == CR_CONV_GRAD_INPUT && few_channels(&c)) {
     lay_out_gather(&c, threads, scratch);
   } else {
-    lay_out(&c, what == GRAD_INPUT, threads, scratch);
+    lay_out(&c, what == CR_CONV_GRAD_INPUT, threads, scratch);
   }
-  return CREDENCE_OK;
 }
 
-static int32_t run(const cr_call *call, int what, const cr_ctx *ctx, credence_error *err) {
+static int32_t run(const cr_call *call, cr_conv_op what, const cr_ctx *ctx, credence_error *err) {
   cr_conv c;
   cr_gemm g;
-  const int32_t status = describe(call, what, &c, err);
+  const int32_t status = cr_conv_describe(call, what, &c, err);
   if (status != CREDENCE_OK) return status;
   if (as_product(&c, what, &g)) return run_product(&c, what, &g, ctx, err);
-  if (what == GRAD_WEIGHT) return CR_NAME(cr_conv_weight_run)(&c, ctx, err);
-  if (what == GRAD_INPUT && few_channels(&c)) return run_gather(&c, ctx, err);
-  return run_windows(&c, what == GRAD_INPUT, ctx, err);
+  if (what == CR_CONV_GRAD_WEIGHT) return CR_NAME(cr_conv_weight_run)(&c, ctx, err);
+  if (what == CR_CONV_GRAD_INPUT && few_channels(&c)) return run_gather(&c, ctx, err);
+  return run_windows(&c, what == CR_CONV_GRAD_INPUT, ctx, err);
 }
 
-#define OP(name, what)                                                                                          \
-  static int32_t check_##name(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) { \
-    return check(call, what, threads, scratch, err);                                                            \
-  }                                                                                                             \
-  static int32_t run_##name(const cr_call *call, const cr_ctx *ctx, credence_error *err) {                      \
-    return run(call, what, ctx, err);                                                                           \
+#define OP(name, what)                                                                     \
+  static void scratch_##name(const cr_call *call, int32_t threads, cr_scratch *scratch) {  \
+    scratch_of(call, what, threads, scratch);                                              \
+  }                                                                                        \
+  static int32_t run_##name(const cr_call *call, const cr_ctx *ctx, credence_error *err) { \
+    return run(call, what, ctx, err);                                                      \
   }
-OP(forward, FORWARD)
-OP(grad_input, GRAD_INPUT)
-OP(grad_weight, GRAD_WEIGHT)
+OP(forward, CR_CONV_FORWARD)
+OP(grad_input, CR_CONV_GRAD_INPUT)
+OP(grad_weight, CR_CONV_GRAD_WEIGHT)
 
-CR_FAMILY(conv, {CREDENCE_OP_CONV2D, .run = run_forward, .check = check_forward},
-          {CREDENCE_OP_CONV2D_GRAD_INPUT, .run = run_grad_input, .check = check_grad_input},
-          {CREDENCE_OP_CONV2D_GRAD_WEIGHT, .run = run_grad_weight, .check = check_grad_weight})
+CR_FAMILY(conv, {CREDENCE_OP_CONV2D, .scratch = scratch_forward, .run = run_forward},
+          {CREDENCE_OP_CONV2D_GRAD_INPUT, .scratch = scratch_grad_input, .run = run_grad_input},
+          {CREDENCE_OP_CONV2D_GRAD_WEIGHT, .scratch = scratch_grad_weight, .run = run_grad_weight})

@@ -1,17 +1,9 @@
-/* conv.h: the placement of a convolution's kernel, shared by its three operations. Compiled once per instruction set.
- */
+/* conv.h: what the three operations of a convolution share. Compiled once per instruction set. */
 #ifndef CREDENCE_CPU_CONV_H
 #define CREDENCE_CPU_CONV_H
 
 #include "gemm.h"
-
-/* x [b,h,w,c], weights [r,s,c,f], y [b,p,q,f]; y[p,q] reads x[p sh + r - top, q sw + s - left]. */
-typedef struct cr_conv {
-  int64_t b, h, w, c, p, q, f, r, s, sh, sw, top, left;
-  const float *x, *weights, *y; /* those that are inputs */
-  float *out;
-  cr_epilogue epilogue;
-} cr_conv;
+#include "rules.h"
 
 /* Multiply-adds in a task, about 80 us with AVX-512. */
 #define CR_CONV_TASK (4 << 20)

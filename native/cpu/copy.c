@@ -367,22 +367,6 @@ static int32_t run_copy(const cr_call *call, const cr_ctx *ctx, credence_error *
   return x->dtype == y->dtype ? move(&w, ctx, err) : in_chunks(&w, ctx, convert_task, err);
 }
 
-static int32_t check_copy(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  int32_t rc = cr_expect(call, "copy", 1, 1, 1, 0, 0, 0, err);
-  if (rc == CREDENCE_OK) rc = cr_expect_same_shape(&call->in[0], &call->out[0], "copy", err);
-  if (rc != CREDENCE_OK) return rc;
-  const cr_tensor *x = &call->in[0], *y = &call->out[0];
-  if (cr_dtype_size(y->dtype) == 0)
-    return cr_fail(err, CREDENCE_UNSUPPORTED, "copy: type %d cannot be written element by element", y->dtype);
-  if (cr_dtype_size(x->dtype) == 0 && (!is_block(x->dtype) || x->ndim == 0 || x->dim[x->ndim - 1] % 32 != 0)) {
-    char shape[96];
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "copy: %s of type %d is not rows of whole blocks",
-                   cr_shape(x, shape), x->dtype);
-  }
-  return CREDENCE_OK;
-}
-
 /* ---- fill ---- */
 
 static void fill_row(char *to, int64_t step, const char *pattern, int64_t size, int64_t n, bool stream) {
@@ -434,12 +418,4 @@ static int32_t run_fill(const cr_call *call, const cr_ctx *ctx, credence_error *
   return in_chunks(&w, ctx, fill_task, err);
 }
 
-static int32_t check_fill(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  int32_t rc = cr_expect(call, "fill", 0, 0, 1, 0, 0, 1, err);
-  if (rc != CREDENCE_OK || cr_dtype_size(call->out[0].dtype) != 0) return rc;
-  return cr_fail(err, CREDENCE_UNSUPPORTED, "fill: type %d cannot be written element by element", call->out[0].dtype);
-}
-
-CR_FAMILY(copy, {CREDENCE_OP_FILL, .run = run_fill, .check = check_fill},
-          {CREDENCE_OP_COPY, .run = run_copy, .check = check_copy})
+CR_FAMILY(copy, {CREDENCE_OP_FILL, .run = run_fill}, {CREDENCE_OP_COPY, .run = run_copy})

@@ -300,15 +300,4 @@ static inline int32_t ew_run(const cr_call *call, const cr_ctx *ctx, ew_row f, c
   return CREDENCE_OK;
 }
 
-/* The check of every elementwise op: float32 tensors of one shape. */
-static inline int32_t ew_check(const cr_call *call, const char *op, uint32_t n_in, uint32_t n_i, uint32_t n_f,
-                               credence_error *err) {
-  int32_t rc = cr_expect(call, op, n_in, n_in, 1, 0, n_i, n_f, err);
-  for (uint32_t k = 0; k < n_in && rc == CREDENCE_OK; k++) {
-    rc = cr_expect_dtype(&call->in[k], CREDENCE_F32, op, "input", err);
-    if (rc == CREDENCE_OK) rc = cr_expect_same_shape(&call->in[k], &call->out[0], op, err);
-  }
-  return rc == CREDENCE_OK ? cr_expect_dtype(&call->out[0], CREDENCE_F32, op, "output", err) : rc;
-}
-
 #endif

@@ -25,34 +25,9 @@ static int32_t linear_task(void *arg, int64_t index, int32_t worker, credence_er
   return CREDENCE_OK;
 }
 
-static int32_t check_linear(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_linear(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  const char *op = "linear";
-  int32_t status = cr_expect(call, op, 2, 3, 1, 0, 0, 0, err);
-  if (status != CREDENCE_OK) return status;
-  const cr_tensor *x = &call->in[0], *w = &call->in[1], *y = &call->out[0],
-                  *bias = call->n_in > 2 ? &call->in[2] : NULL;
-  if (!cr_is_stored(w->dtype))
-    return cr_fail(err, CREDENCE_UNSUPPORTED, "%s: type %d of w; f32, f16, bf16, q8_0 or q4_0 is needed", op, w->dtype);
-  status = cr_expect_dtype(x, CREDENCE_F32, op, "x", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(y, CREDENCE_F32, op, "y", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(x, op, "x", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(w, op, "w", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(y, op, "y", err);
-  if (status == CREDENCE_OK && bias != NULL) {
-    status = cr_expect_dtype(bias, CREDENCE_F32, op, "the bias", err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(bias, op, "the bias", err);
-  }
-  if (status != CREDENCE_OK) return status;
-  char sx[96], sw[96], sy[96];
-  if (x->ndim != 2 || w->ndim != 2 || y->ndim != 2 || x->dim[1] != w->dim[1] || y->dim[0] != x->dim[0] ||
-      y->dim[1] != w->dim[0])
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: x %s, w %s and y %s do not fit", op, cr_shape(x, sx),
-                   cr_shape(w, sw), cr_shape(y, sy));
-  if (bias != NULL && (bias->ndim != 1 || bias->dim[0] != w->dim[0]))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: w is %s, the bias %s", op, cr_shape(w, sw), cr_shape(bias, sx));
-  if (x->dim[0] > 1) scratch->per_thread = CR_DOT_SCRATCH;
-  return CREDENCE_OK;
+  if (call->in[0].dim[0] > 1) scratch->per_thread = CR_DOT_SCRATCH;
 }
 
 static int32_t run_linear(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -77,4 +52,4 @@ static int32_t run_linear(const cr_call *call, const cr_ctx *ctx, credence_error
   return cr_spread(ctx, cr_max(m * n, n * k), job.groups * cr_ceil_div(m, TASK_ROWS), linear_task, &job, err);
 }
 
-CR_FAMILY(linear, {CREDENCE_OP_LINEAR, .run = run_linear, .check = check_linear})
+CR_FAMILY(linear, {CREDENCE_OP_LINEAR, .scratch = scratch_linear, .run = run_linear})

@@ -36,103 +36,49 @@ static int64_t list_bytes(int64_t room) { return LIST_HEAD + room * (int64_t)siz
 
 /* ---- arguments ---- */
 
-static int32_t check_rows(const cr_tensor *t, int64_t d, const char *op, const char *what, credence_error *err) {
-  int32_t status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
-  if (status != CREDENCE_OK) return status;
-  char shape[96];
-  if (t->ndim != 2 || (t->dim[1] > 1 && t->stride[1] != 4) || t->stride[0] % 4 != 0)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is not a matrix of rows of adjacent elements", op, what);
-  if (t->dim[1] == d) return CREDENCE_OK;
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is %s; rows of %lld elements are needed", op, what,
-                 cr_shape(t, shape), (long long)d);
-}
-
-/* Dense, of n elements, or rows of them where each is positive. */
-static int32_t check_dense(const cr_tensor *t, int32_t dtype, int64_t n, int64_t each, const char *op, const char *what,
-                           credence_error *err) {
-  int32_t status = cr_expect_dtype(t, dtype, op, what, err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
-  if (status != CREDENCE_OK) return status;
-  if (t->dim[0] == n && (each < 0 ? t->ndim == 1 : t->ndim == 2 && t->dim[1] == each)) return status;
-  char shape[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is %s; %lld of them are needed", op, what, cr_shape(t, shape),
-                 (long long)n);
-}
-
-static int32_t check_codes(const cr_tensor *code, const cr_tensor *fit, const cr_tensor *centre, int64_t n, int64_t d,
-                           const char *op, credence_error *err) {
-  int32_t status = check_dense(centre, CREDENCE_F32, d, -1, op, "the centre", err);
-  if (status == CREDENCE_OK) status = check_dense(code, CREDENCE_U8, n, d, op, "the code", err);
-  if (status == CREDENCE_OK) status = check_dense(fit, CREDENCE_F32, n, 2, op, "the fit", err);
-  return status;
-}
-
-/* The call as a match, of supports with codes or without; also proves that everything fits together. */
-static int32_t describe(const cr_call *call, bool coded, cr_match *m, credence_error *err) {
-  const char *op = coded ? "match_coded" : "match";
-  const uint32_t each = coded ? 5 : 2;
-  int32_t status = cr_expect(call, op, 3 + each, 3 + 2 * CR_MATCH_SUPPORTS, 3, 0, 1, 0, err);
-  if (status != CREDENCE_OK) return status;
-  if ((call->n_in - 3) % each != 0)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %u inputs; three, and %u for each support are needed", op,
-                   call->n_in, each);
+/* The call as a match, of supports with codes or without. */
+static cr_match match_of(const cr_call *call, bool coded) {
   const cr_tensor *x = &call->in[0];
-  *m = (cr_match){.d = x->ndim == 2 ? x->dim[1] : 0, .k = call->i[0], .coded = coded};
-  status = check_rows(x, m->d, op, "x", err);
-  if (status != CREDENCE_OK) return status;
-  m->x = (cr_rows){x->data, x->dim[0], x->stride[0]};
-  status = check_dense(&call->in[1], CREDENCE_I32, m->x.n, -1, op, "the prediction", err);
-  if (status == CREDENCE_OK) status = check_dense(&call->in[2], CREDENCE_I32, m->x.n, -1, op, "the excluded row", err);
-  for (const cr_tensor *y = call->in + 3; y < call->in + call->n_in && status == CREDENCE_OK; y += each) {
-    status = check_rows(y, m->d, op, "a support", err);
-    if (status == CREDENCE_OK) status = check_dense(y + 1, CREDENCE_I32, y->dim[0], -1, op, "the class", err);
-    if (status == CREDENCE_OK && coded) status = check_codes(y + 3, y + 4, y + 2, y->dim[0], m->d, op, err);
-    if (status != CREDENCE_OK) return status;
-    cr_match_support *s = &m->support[m->supports++];
-    *s = (cr_match_support){.y = {y->data, y->dim[0], y->stride[0]}, (const int32_t *)y[1].data, .base = m->rows};
+  cr_match m = {.x = {x->data, x->dim[0], x->stride[0]},
+                .d = x->dim[1],
+                .k = call->i[0],
+                .prediction = (const int32_t *)call->in[1].data,
+                .exclude = (const int32_t *)call->in[2].data,
+                .coded = coded};
+  for (const cr_tensor *y = call->in + 3; y < call->in + call->n_in; y += coded ? 5 : 2) {
+    cr_match_support *s = &m.support[m.supports++];
+    *s = (cr_match_support){.y = {y->data, y->dim[0], y->stride[0]}, (const int32_t *)y[1].data, .base = m.rows};
     if (coded) {
       s->centre = (const float *)y[2].data;
       s->code = (const uint8_t *)y[3].data;
       s->fit = (const float(*)[2])(void *)y[4].data;
     }
-    m->rows += y->dim[0];
-    if (m->rows > INT32_MAX - CR_SQ_COLS)
-      return cr_fail(err, CREDENCE_UNSUPPORTED, "%s: %lld rows; an i32 number names fewer", op, (long long)m->rows);
+    m.rows += y->dim[0];
   }
-  static const char *const names[] = {"q", "the distance", "the nearest"};
-  for (uint32_t a = 0; a < 3 && status == CREDENCE_OK; a++)
-    status = check_dense(&call->out[a], a == 1 ? CREDENCE_F32 : CREDENCE_I32, m->x.n, -1, op, names[a], err);
-  if (status != CREDENCE_OK) return status;
-  if (m->k < 1)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: K is %lld; at least 1 is needed", op, (long long)m->k);
-  m->prediction = (const int32_t *)call->in[1].data;
-  m->exclude = (const int32_t *)call->in[2].data;
-  m->room = cr_match_room(m->rows, m->k);
-  return CREDENCE_OK;
+  m.room = cr_match_room(m.rows, m.k);
+  return m;
 }
 
 static size_t spare_bytes(const cr_match *m) { return (size_t)(m->room * (int64_t)sizeof(uint64_t) + 63) / 64 * 64; }
 
-static int32_t check(const cr_call *call, bool coded, cr_scratch *scratch, credence_error *err) {
-  cr_match m;
-  int32_t status = describe(call, coded, &m, err);
-  if (status != CREDENCE_OK) return status;
-  const int64_t turn = turn_of(m.x.n, m.d), one = list_bytes(m.room);
+static void scratch_of(const cr_match *m, cr_scratch *scratch) {
+  const int64_t turn = turn_of(m->x.n, m->d), one = list_bytes(m->room);
   const int64_t lists = most(1, least(LISTS_BYTES / one, turn * PARTS));
-  scratch->shared = (size_t)(lists * one) + fixed_bytes(turn, m.d);
-  const size_t screen = CR_NAME(cr_screen_own)(turn, m.d), codes = CR_NAME(cr_coded_own)(m.d);
-  scratch->per_thread = spare_bytes(&m) + (screen > codes ? screen : codes);
-  return CREDENCE_OK;
+  scratch->shared = (size_t)(lists * one) + fixed_bytes(turn, m->d);
+  const size_t screen = CR_NAME(cr_screen_own)(turn, m->d), codes = CR_NAME(cr_coded_own)(m->d);
+  scratch->per_thread = spare_bytes(m) + (screen > codes ? screen : codes);
 }
 
-static int32_t check_match(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_match(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  return check(call, false, scratch, err);
+  const cr_match m = match_of(call, false);
+  scratch_of(&m, scratch);
 }
 
-static int32_t check_coded(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_coded(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  return check(call, true, scratch, err);
+  const cr_match m = match_of(call, true);
+  scratch_of(&m, scratch);
 }
 
 /* ---- every distance as it is ---- */
@@ -287,9 +233,10 @@ static int32_t run_turn(match_job *job, int64_t lists, credence_error *err) {
 }
 
 static int32_t run(const cr_call *call, bool coded, const cr_ctx *ctx, credence_error *err) {
-  cr_match m;
-  int32_t status = describe(call, coded, &m, err);
+  /* sizes that depend on arguments must fit every time */
+  int32_t status = coded ? cr_rule_match_coded(call, err) : cr_rule_match(call, err);
   if (status != CREDENCE_OK) return status;
+  cr_match m = match_of(call, coded);
   m.ctx = ctx;
   match_job job = {.m = &m,
                    .q = (int32_t *)call->out[0].data,
@@ -315,18 +262,6 @@ static int32_t run_coded(const cr_call *call, const cr_ctx *ctx, credence_error 
 
 /* ---- making codes ---- */
 
-static int32_t check_make(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  const char *op = "match_codes";
-  int32_t status = cr_expect(call, op, 2, 2, 2, 0, 0, 0, err);
-  if (status != CREDENCE_OK) return status;
-  const cr_tensor *y = &call->in[0];
-  const int64_t d = y->ndim == 2 ? y->dim[1] : 0;
-  status = check_rows(y, d, op, "y", err);
-  if (status != CREDENCE_OK) return status;
-  return check_codes(&call->out[0], &call->out[1], &call->in[1], y->dim[0], d, op, err);
-}
-
 static int32_t make_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
   (void)worker, (void)err;
   const cr_call *call = arg;
@@ -343,6 +278,6 @@ static int32_t run_make(const cr_call *call, const cr_ctx *ctx, credence_error *
   return cr_spread(ctx, cr_count(&call->in[0]), blocks_of(call->in[0].dim[0], BLOCK), make_task, &copy, err);
 }
 
-CR_FAMILY(match, {CREDENCE_OP_MATCH, .run = run_match, .check = check_match},
-          {CREDENCE_OP_MATCH_CODES, .run = run_make, .check = check_make},
-          {CREDENCE_OP_MATCH_CODED, .run = run_coded, .check = check_coded})
+CR_FAMILY(match, {CREDENCE_OP_MATCH, .scratch = scratch_match, .run = run_match},
+          {CREDENCE_OP_MATCH_CODES, .run = run_make},
+          {CREDENCE_OP_MATCH_CODED, .scratch = scratch_coded, .run = run_coded})

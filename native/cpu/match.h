@@ -12,11 +12,11 @@
 
 #include "distance.h"
 #include "isa.h"
+#include "rules.h"
 
 enum {
   CR_MATCH_REMOVED = -2,
-  CR_MATCH_SUPPORTS = 29, /* what an operation's 64 tensors leave room for */
-  CR_MATCH_TURN = 1024    /* most queries at a time */
+  CR_MATCH_TURN = 1024 /* most queries at a time */
 };
 
 /* Distances as integers in the order of the rows: they are not negative, so their bits are in order, and NaN is last.

@@ -9,6 +9,7 @@
  *   - Few outputs and a long K: the chunks of K are units too, and their sums are combined in order afterwards. */
 #include "act.h"
 #include "gemm.h"
+#include "rules.h"
 
 enum {
   UNIT_COST = 4 << 20,    /* multiply-adds in a unit, about 100 us: enough to hide handing it out */
@@ -429,42 +430,28 @@ int32_t CR_NAME(cr_gemm_run)(const cr_gemm *g, const cr_ctx *ctx, credence_error
 
 /* ---- the operation ---- */
 
-/* a, b, y and the attributes as a product; also proves that the sizes fit. */
-static int32_t describe(const cr_call *call, cr_gemm *g, credence_error *err) {
-  static const char op[] = "matmul";
+/* The call as a product. */
+static cr_gemm product_of(const cr_call *call) {
   const cr_tensor *a = &call->in[0], *b = &call->in[1], *y = &call->out[0],
                   *bias = call->n_in > 2 ? &call->in[2] : NULL;
   const int32_t n = y->ndim;
-  char sa[96], sb[96], sy[96];
   const bool ta = call->i[0] != 0, tb = call->i[1] != 0;
-  if (n < 2 || a->ndim != n || b->ndim != n) goto shape;
-  *g =
-      (cr_gemm){.m = y->dim[n - 2],
-                .n = y->dim[n - 1],
-                .k = a->dim[ta ? n - 2 : n - 1],
-                .a = a->data,
-                .a_stride = a->stride[n - 2],
-                .a_transposed = ta,
-                .b = {b->data, b->stride[n - 2], b->dtype, tb},
-                .y = y->data,
-                .y_stride = y->stride[n - 2],
-                .epilogue = {(float)call->f[0], (float)call->f[1], call->i[2], bias ? (const float *)bias->data : NULL},
-                .batch = {1, 1, 1}};
-  if (a->dim[ta ? n - 1 : n - 2] != g->m || b->dim[tb ? n - 1 : n - 2] != g->k || b->dim[tb ? n - 2 : n - 1] != g->n)
-    goto shape;
+  cr_gemm g = {.m = y->dim[n - 2],
+               .n = y->dim[n - 1],
+               .k = a->dim[ta ? n - 2 : n - 1],
+               .a = a->data,
+               .a_stride = a->stride[n - 2],
+               .a_transposed = ta,
+               .b = {b->data, b->stride[n - 2], b->dtype, tb},
+               .y = y->data,
+               .y_stride = y->stride[n - 2],
+               .epilogue = {(float)call->f[0], (float)call->f[1], call->i[2], bias ? (const float *)bias->data : NULL},
+               .batch = {1, 1, 1}};
   for (int32_t d = 0; d < n - 2; d++) {
-    if (a->dim[d] != y->dim[d] || b->dim[d] != y->dim[d]) goto shape;
     const int32_t to = 3 - (n - 2) + d;
-    g->batch[to] = y->dim[d], g->a_batch[to] = a->stride[d], g->b_batch[to] = b->stride[d],
-    g->y_batch[to] = y->stride[d];
+    g.batch[to] = y->dim[d], g.a_batch[to] = a->stride[d], g.b_batch[to] = b->stride[d], g.y_batch[to] = y->stride[d];
   }
-  if (bias != NULL && (bias->ndim != 1 || bias->dim[0] != g->n))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: bias is %s, %lld values are needed", op, cr_shape(bias, sa),
-                   (long long)g->n);
-  return CREDENCE_OK;
-shape:
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: a is %s%s, b is %s%s, y is %s", op, cr_shape(a, sa),
-                 ta ? " transposed" : "", cr_shape(b, sb), tb ? " transposed" : "", cr_shape(y, sy));
+  return g;
 }
 
 /* A batch that shares b and whose rows lie evenly is one product with more rows. */
@@ -478,45 +465,19 @@ static void fold(cr_gemm *g) {
   }
 }
 
-static int32_t rows_adjacent(const cr_tensor *t, const char *what, credence_error *err) {
-  const int32_t last = t->ndim - 1;
-  if (t->dim[last] <= 1 || t->stride[last] == (int64_t)cr_dtype_size(t->dtype)) return CREDENCE_OK;
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT,
-                 "matmul: the elements of a row of %s step %lld bytes; they must be adjacent", what,
-                 (long long)t->stride[last]);
-}
-
-static int32_t check_matmul(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  int32_t status = cr_expect(call, "matmul", 2, 3, 1, 0, 3, 2, err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->in[0], CREDENCE_F32, "matmul", "a", err);
-  if (status == CREDENCE_OK && call->in[1].dtype != CREDENCE_F16 && call->in[1].dtype != CREDENCE_BF16)
-    status = cr_expect_dtype(&call->in[1], CREDENCE_F32, "matmul", "b", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->out[0], CREDENCE_F32, "matmul", "y", err);
-  if (status == CREDENCE_OK && call->n_in > 2) {
-    status = cr_expect_dtype(&call->in[2], CREDENCE_F32, "matmul", "bias", err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(&call->in[2], "matmul", "bias", err);
-  }
-  cr_gemm g;
-  if (status == CREDENCE_OK) status = describe(call, &g, err);
-  if (status == CREDENCE_OK) status = rows_adjacent(&call->in[0], "a", err);
-  if (status == CREDENCE_OK) status = rows_adjacent(&call->in[1], "b", err);
-  if (status == CREDENCE_OK) status = rows_adjacent(&call->out[0], "y", err);
-  if (status != CREDENCE_OK) return status;
-  if (!act_valid(call->i[2], call->f[1]))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "matmul: no activation %lld with parameter %g",
-                   (long long)call->i[2], call->f[1]);
+static void scratch_matmul(const cr_call *call, int32_t threads, cr_scratch *scratch) {
+  cr_gemm g = product_of(call);
   CR_NAME(cr_gemm_scratch)(&g, threads, scratch); /* a batch as it is, and folded: which it will be follows the sizes */
   fold(&g);
   CR_NAME(cr_gemm_scratch)(&g, threads, scratch);
-  return CREDENCE_OK;
 }
 
 static int32_t run_matmul(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
-  cr_gemm g;
-  const int32_t status = describe(call, &g, err); /* sizes that depend on arguments must fit every time */
+  const int32_t status = cr_matmul_fits(call, err); /* sizes that depend on arguments must fit every time */
   if (status != CREDENCE_OK) return status;
+  cr_gemm g = product_of(call);
   fold(&g);
   return CR_NAME(cr_gemm_run)(&g, ctx, err);
 }
 
-CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, .run = run_matmul, .check = check_matmul})
+CR_FAMILY(matmul, {CREDENCE_OP_MATMUL, .scratch = scratch_matmul, .run = run_matmul})

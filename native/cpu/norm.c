@@ -191,37 +191,13 @@ static int32_t layer_gradient_task(void *arg, int64_t index, int32_t worker, cre
 
 /* ---- the ops ---- */
 
-static const char *const op_names[] = {"rms_norm", "layer_norm", "rms_norm_grad", "layer_norm_grad"};
-
 /* At most so many parts, for these rows and all fewer: all parts but the last have more than half of TASK elements. */
 static int64_t most_parts(const cr_tensor *x) { return smaller(cr_count(x) / (TASK / 2) + 1, MAX_PARTS); }
 
-/* x, gamma, and then beta (layer_norm) or dy (gradients); outputs y or dx, and the gradients of gamma and beta. */
-static int32_t check_rows(const cr_call *call, const bool centred, const bool grad, cr_scratch *scratch,
-                          credence_error *err) {
-  const char *op = op_names[centred + 2 * grad];
-  const uint32_t n_in = grad || centred ? 3 : 2, n_out = grad ? 2 + (uint32_t)centred : 1;
-  int32_t status = cr_expect(call, op, n_in, n_in, n_out, 0, 0, 1, err);
-  if (status != CREDENCE_OK) return status;
+static void scratch_grad(const cr_call *call, int32_t threads, cr_scratch *scratch) {
+  (void)threads;
   const cr_tensor *x = &call->in[0];
-  for (uint32_t k = 0; k < n_in + n_out && status == CREDENCE_OK; k++) {
-    const cr_tensor *t = k < n_in ? &call->in[k] : &call->out[k - n_in];
-    const bool like_x = k == 0 || k == n_in || (grad && k == 2);
-    const char *what = like_x ? "x, y or a gradient of theirs" : "a vector of the columns";
-    status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
-    if (status != CREDENCE_OK) break;
-    const bool fits = like_x ? t->ndim == 2 && t->dim[0] == x->dim[0] && t->dim[1] == x->dim[1]
-                             : t->ndim == 1 && t->dim[0] == x->dim[1];
-    char sx[96], st[96];
-    if (!fits)
-      status = cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: x is %s, %s %u is %s", op, cr_shape(x, sx),
-                       k < n_in ? "input" : "output", k < n_in ? k : k - n_in, cr_shape(t, st));
-  }
-  if (status == CREDENCE_OK && !(call->f[0] > 0 && call->f[0] < INFINITY))
-    status = cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: eps is %g, it must be positive", op, call->f[0]);
-  if (grad) scratch->shared = (size_t)(most_parts(x) * 2 * x->dim[1]) * sizeof(double);
-  return status;
+  scratch->shared = (size_t)(most_parts(x) * 2 * x->dim[1]) * sizeof(double);
 }
 
 static norm_job job_of(const cr_call *call, const cr_ctx *ctx) {
@@ -260,23 +236,6 @@ static int32_t run_gradient(const cr_call *call, const cr_ctx *ctx, const bool c
   return CREDENCE_OK;
 }
 
-static int32_t check_rms(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_rows(call, false, false, scratch, err);
-}
-static int32_t check_rms_grad(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_rows(call, false, true, scratch, err);
-}
-static int32_t check_layer(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_rows(call, true, false, scratch, err);
-}
-static int32_t check_layer_grad(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_rows(call, true, true, scratch, err);
-}
-
 static int32_t run_rms(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_forward(call, ctx, false, err);
 }
@@ -290,7 +249,7 @@ static int32_t run_layer_grad(const cr_call *call, const cr_ctx *ctx, credence_e
   return run_gradient(call, ctx, true, err);
 }
 
-CR_FAMILY(norm, {CREDENCE_OP_RMS_NORM, .run = run_rms, .check = check_rms},
-          {CREDENCE_OP_RMS_NORM_GRAD, .run = run_rms_grad, .check = check_rms_grad},
-          {CREDENCE_OP_LAYER_NORM, .run = run_layer, .check = check_layer},
-          {CREDENCE_OP_LAYER_NORM_GRAD, .run = run_layer_grad, .check = check_layer_grad})
+CR_FAMILY(norm, {CREDENCE_OP_RMS_NORM, .run = run_rms},
+          {CREDENCE_OP_RMS_NORM_GRAD, .scratch = scratch_grad, .run = run_rms_grad},
+          {CREDENCE_OP_LAYER_NORM, .run = run_layer},
+          {CREDENCE_OP_LAYER_NORM_GRAD, .scratch = scratch_grad, .run = run_layer_grad})

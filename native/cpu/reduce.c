@@ -374,26 +374,15 @@ static int32_t run(const cr_call *call, const cr_ctx *ctx, cr_join join, bool sq
 
 /* ---- ops ---- */
 
-static int32_t check(const cr_call *call, cr_scratch *scratch, const char *op, credence_error *err) {
-  int32_t rc = cr_expect(call, op, 1, 1, 1, 0, 1, 0, err);
-  if (rc == CREDENCE_OK) rc = cr_expect_dtype(&call->in[0], CREDENCE_F32, op, "input", err);
-  if (rc == CREDENCE_OK) rc = cr_expect_dtype(&call->out[0], CREDENCE_F32, op, "output", err);
-  if (rc != CREDENCE_OK) return rc;
-  const cr_tensor *x = &call->in[0], *y = &call->out[0];
-  bool fits = x->ndim == y->ndim && call->i[0] >= 0 && call->i[0] >> x->ndim == 0;
+static void scratch_reduce(const cr_call *call, int32_t threads, cr_scratch *scratch) {
+  (void)threads;
+  const cr_tensor *x = &call->in[0];
   int64_t outputs = 1, reduced = 1;
-  for (int32_t k = 0; k < x->ndim && fits; k++) {
-    bool sum = call->i[0] >> k & 1;
-    fits = y->dim[k] == (sum ? 1 : x->dim[k]);
-    if (sum)
+  for (int32_t k = 0; k < x->ndim; k++) {
+    if (call->i[0] >> k & 1)
       reduced *= x->dim[k];
     else
       outputs *= x->dim[k];
-  }
-  if (!fits) {
-    char sx[96], sy[96];
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: reducing the axes of the mask %lld of %s does not give %s", op,
-                   (long long)call->i[0], cr_shape(x, sx), cr_shape(y, sy));
   }
   /* COLUMNS: a cascade of rows of at most COLUMN_BLOCK numbers. Partial results: where fewer than FEW units are split
    * they become at most SPLITS of at most COLUMN_BLOCK numbers each (see divide). */
@@ -401,16 +390,11 @@ static int32_t check(const cr_call *call, cr_scratch *scratch, const char *op, c
   for (int64_t leaves = ceil_div(reduced, LEAF_ROWS); leaves > 0; leaves >>= 1) levels++;
   scratch->per_thread = (size_t)(columns * levels) * 4;
   scratch->shared = outputs * reduced < CR_SERIAL_ELEMENTS ? 0 : (size_t)SPLITS * COLUMN_BLOCK * 4;
-  return CREDENCE_OK;
 }
 
-#define REDUCE(NAME, JOIN, SQUARES, MEAN)                                                                       \
-  static int32_t check_##NAME(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) { \
-    (void)threads;                                                                                              \
-    return check(call, scratch, #NAME, err);                                                                    \
-  }                                                                                                             \
-  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) {                      \
-    return run(call, ctx, JOIN, SQUARES, MEAN, err);                                                            \
+#define REDUCE(NAME, JOIN, SQUARES, MEAN)                                                  \
+  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) { \
+    return run(call, ctx, JOIN, SQUARES, MEAN, err);                                       \
   }
 
 REDUCE(reduce_sum, CR_JOIN_SUM, false, false)
@@ -419,8 +403,8 @@ REDUCE(reduce_max, CR_JOIN_MAX, false, false)
 REDUCE(reduce_min, CR_JOIN_MIN, false, false)
 REDUCE(reduce_sum_squares, CR_JOIN_SUM, true, false)
 
-CR_FAMILY(reduce, {CREDENCE_OP_REDUCE_SUM, .run = run_reduce_sum, .check = check_reduce_sum},
-          {CREDENCE_OP_REDUCE_MEAN, .run = run_reduce_mean, .check = check_reduce_mean},
-          {CREDENCE_OP_REDUCE_MAX, .run = run_reduce_max, .check = check_reduce_max},
-          {CREDENCE_OP_REDUCE_MIN, .run = run_reduce_min, .check = check_reduce_min},
-          {CREDENCE_OP_REDUCE_SUM_SQUARES, .run = run_reduce_sum_squares, .check = check_reduce_sum_squares})
+CR_FAMILY(reduce, {CREDENCE_OP_REDUCE_SUM, .scratch = scratch_reduce, .run = run_reduce_sum},
+          {CREDENCE_OP_REDUCE_MEAN, .scratch = scratch_reduce, .run = run_reduce_mean},
+          {CREDENCE_OP_REDUCE_MAX, .scratch = scratch_reduce, .run = run_reduce_max},
+          {CREDENCE_OP_REDUCE_MIN, .scratch = scratch_reduce, .run = run_reduce_min},
+          {CREDENCE_OP_REDUCE_SUM_SQUARES, .scratch = scratch_reduce, .run = run_reduce_sum_squares})

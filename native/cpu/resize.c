@@ -189,35 +189,20 @@ static int32_t gradient_task(void *arg, int64_t index, int32_t worker, credence_
 /* ---- both ---- */
 
 /* source [B,H,W,C], result [B,P,Q,C] */
-static int32_t check_images(const cr_call *call, const char *op, const cr_tensor *source, const cr_tensor *result,
-                            cr_scratch *scratch, credence_error *err) {
-  int32_t status = cr_expect(call, op, 1, 1, 1, 0, 0, 0, err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->in[0], CREDENCE_F32, op, "the input", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->out[0], CREDENCE_F32, op, "the output", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(&call->in[0], op, "the input", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(&call->out[0], op, "the output", err);
-  if (status != CREDENCE_OK) return status;
+static void scratch_of(const cr_call *call, const cr_tensor *source, const cr_tensor *result, cr_scratch *scratch) {
   const int64_t *s = source->dim, *r = result->dim;
-  bool fits = source->ndim == 4 && result->ndim == 4 && s[0] == r[0] && s[3] == r[3];
-  for (int k = 1; k < 3 && fits; k++) fits = s[k] <= INT32_MAX && r[k] <= INT32_MAX;
-  if (fits && (s[1] * s[2] > 0 || r[1] * r[2] == 0)) {
-    scratch->shared = (size_t)(r[1] + r[2]) * sizeof(tap) + (size_t)s[1] * sizeof(int32_t);
-    scratch->per_thread = (size_t)((source == call->in ? s[2] : r[2]) * s[3]) * sizeof(float);
-    return CREDENCE_OK;
-  }
-  char ss[96], sr[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: images %s do not resize to %s", op, cr_shape(source, ss),
-                 cr_shape(result, sr));
+  scratch->shared = (size_t)(r[1] + r[2]) * sizeof(tap) + (size_t)s[1] * sizeof(int32_t);
+  scratch->per_thread = (size_t)((source == call->in ? s[2] : r[2]) * s[3]) * sizeof(float);
 }
 
-static int32_t check_resize(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_resize(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  return check_images(call, "resize_bilinear", call->in, call->out, scratch, err);
+  scratch_of(call, call->in, call->out, scratch);
 }
 
-static int32_t check_resize_grad(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_resize_grad(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  return check_images(call, "resize_bilinear_grad", call->out, call->in, scratch, err);
+  scratch_of(call, call->out, call->in, scratch);
 }
 
 static int32_t run_images(const cr_call *call, const cr_ctx *ctx, const cr_tensor *source, const cr_tensor *result,
@@ -258,5 +243,5 @@ static int32_t run_resize_grad(const cr_call *call, const cr_ctx *ctx, credence_
   return run_images(call, ctx, call->out, call->in, true, err);
 }
 
-CR_FAMILY(resize, {CREDENCE_OP_RESIZE_BILINEAR, .run = run_resize, .check = check_resize},
-          {CREDENCE_OP_RESIZE_BILINEAR_GRAD, .run = run_resize_grad, .check = check_resize_grad})
+CR_FAMILY(resize, {CREDENCE_OP_RESIZE_BILINEAR, .scratch = scratch_resize, .run = run_resize},
+          {CREDENCE_OP_RESIZE_BILINEAR_GRAD, .scratch = scratch_resize_grad, .run = run_resize_grad})

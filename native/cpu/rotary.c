@@ -2,9 +2,10 @@
  * 100,000 a float32 angle would be off by a hundredth. */
 #include "cr.h"
 #include "isa.h"
+#include "rules.h"
 #include "vec.h"
 
-enum { TASK = 16384, PAIRS = 1 }; /* elements of a task; the layout in which neighbours are turned together */
+enum { TASK = 16384 }; /* elements of a task */
 
 typedef struct rotary_job {
   const cr_ctx *ctx;
@@ -49,35 +50,11 @@ static int32_t rotary_task(void *arg, int64_t index, int32_t worker, credence_er
   return CREDENCE_OK;
 }
 
-static int32_t check_rotary(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_rotary(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  const char *op = "rotary";
-  int32_t status = cr_expect(call, op, 1, 2, 1, 0, 3, 2, err);
-  if (status != CREDENCE_OK) return status;
-  const cr_tensor *x = &call->in[0], *y = &call->out[0];
-  for (uint32_t k = 0; k < call->n_in + 1 && status == CREDENCE_OK; k++) {
-    const cr_tensor *t = k < call->n_in ? &call->in[k] : y;
-    const char *what = k == 0 ? "x" : k < call->n_in ? "the vector of factors" : "y";
-    status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
-  }
-  if (status == CREDENCE_OK) status = cr_expect_same_shape(x, y, op, err);
-  if (status != CREDENCE_OK) return status;
-  const int64_t layout = call->i[1], turned = call->i[2];
-  char shape[96];
-  if (x->ndim != 3 || turned < 0 || turned > x->dim[2] || turned % 2 != 0)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %lld elements of each head of x (%s) are to be turned", op,
-                   (long long)turned, cr_shape(x, shape));
-  if (layout < 0 || layout > PAIRS)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: unknown layout %lld", op, (long long)layout);
-  if (call->n_in > 1 && (call->in[1].ndim != 1 || call->in[1].dim[0] != turned / 2))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: the factors are %s, %lld are needed", op,
-                   cr_shape(&call->in[1], shape), (long long)turned / 2);
-  if (!(call->f[0] > 0 && call->f[0] < INFINITY))
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: theta is %g, it must be positive", op, call->f[0]);
+  const int64_t turned = call->i[2];
   scratch->shared = (size_t)turned / 2 * sizeof(double);
   scratch->per_thread = (size_t)turned * sizeof(float);
-  return CREDENCE_OK;
 }
 
 static int32_t run_rotary(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -96,7 +73,7 @@ static int32_t run_rotary(const cr_call *call, const cr_ctx *ctx, credence_error
                     .turned = call->i[2],
                     .position = call->i[0],
                     .rows_per_task = TASK / (x->dim[1] * x->dim[2]) + 1,
-                    .pairs = call->i[1] == PAIRS};
+                    .pairs = call->i[1] == CR_ROTARY_PAIRS};
   const float *factor = call->n_in > 1 ? (const float *)(const void *)call->in[1].data : NULL;
   for (int64_t i = 0; i < job.turned / 2; i++) {
     frequency[i] = call->f[1] * pow(call->f[0], -2.0 * (double)i / (double)job.turned);
@@ -106,4 +83,4 @@ static int32_t run_rotary(const cr_call *call, const cr_ctx *ctx, credence_error
   return cr_spread(ctx, cr_count(x), tasks, rotary_task, &job, err);
 }
 
-CR_FAMILY(rotary, {CREDENCE_OP_ROTARY, .run = run_rotary, .check = check_rotary})
+CR_FAMILY(rotary, {CREDENCE_OP_ROTARY, .scratch = scratch_rotary, .run = run_rotary})

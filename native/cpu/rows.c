@@ -21,23 +21,6 @@ static int32_t check_indices(const char *op, const cr_tensor *index, int64_t row
   return CREDENCE_OK;
 }
 
-/* table [V,D], index i32 [N], rows f32 [N,D], all dense. */
-static int32_t check_tables(const char *op, const cr_tensor *table, const cr_tensor *index, const cr_tensor *rows,
-                            credence_error *err) {
-  int32_t status = cr_expect_dense(table, op, "the table", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(index, CREDENCE_I32, op, "the index", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(index, op, "the index", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(rows, CREDENCE_F32, op, "the matrix of rows", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(rows, op, "the matrix of rows", err);
-  if (status != CREDENCE_OK) return status;
-  if (table->ndim == 2 && index->ndim == 1 && rows->ndim == 2 && rows->dim[0] == index->dim[0] &&
-      rows->dim[1] == table->dim[1])
-    return CREDENCE_OK;
-  char st[96], si[96], sr[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: table %s, index %s and rows %s do not fit", op,
-                 cr_shape(table, st), cr_shape(index, si), cr_shape(rows, sr));
-}
-
 /* ---- gather ---- */
 
 typedef struct gather_job {
@@ -55,24 +38,6 @@ static int32_t gather_task(void *arg, int64_t index, int32_t worker, credence_er
   for (int64_t n = from; n < to; n++)
     cr_widen_row(j->table->dtype, j->table->data + j->index[n] * row_bytes, j->y + n * j->d, j->d);
   return CREDENCE_OK;
-}
-
-static int32_t check_gather(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  const char *op = "gather_rows";
-  int32_t status = cr_expect(call, op, 2, 2, 1, 0, 0, 0, err);
-  if (status != CREDENCE_OK) return status;
-  switch (call->in[0].dtype) {
-    case CREDENCE_F32:
-    case CREDENCE_F16:
-    case CREDENCE_BF16:
-    case CREDENCE_Q8_0:
-    case CREDENCE_Q4_0:
-      return check_tables(op, &call->in[0], &call->in[1], &call->out[0], err);
-    default:
-      return cr_fail(err, CREDENCE_UNSUPPORTED, "%s: type %d of the table; f32, f16, bf16, q8_0 or q4_0 is needed", op,
-                     call->in[0].dtype);
-  }
 }
 
 static int32_t run_gather(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -117,15 +82,6 @@ static int32_t scatter_task(void *arg, int64_t index, int32_t worker, credence_e
   return CREDENCE_OK;
 }
 
-static int32_t check_scatter(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  const char *op = "scatter_add_rows";
-  int32_t status = cr_expect(call, op, 2, 2, 0, 1, 0, 0, err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->inout[0], CREDENCE_F32, op, "the table", err);
-  if (status == CREDENCE_OK) status = check_tables(op, &call->inout[0], &call->in[1], &call->in[0], err);
-  return status;
-}
-
 static int32_t run_scatter(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   const cr_tensor *table = &call->inout[0], *index = &call->in[1];
   int32_t status = check_indices("scatter_add_rows", index, table->dim[0], err);
@@ -141,5 +97,4 @@ static int32_t run_scatter(const cr_call *call, const cr_ctx *ctx, credence_erro
   return cr_spread(ctx, job.n * job.d, job.slabs * job.parts, scatter_task, &job, err);
 }
 
-CR_FAMILY(rows, {CREDENCE_OP_GATHER_ROWS, .run = run_gather, .check = check_gather},
-          {CREDENCE_OP_SCATTER_ADD_ROWS, .run = run_scatter, .check = check_scatter})
+CR_FAMILY(rows, {CREDENCE_OP_GATHER_ROWS, .run = run_gather}, {CREDENCE_OP_SCATTER_ADD_ROWS, .run = run_scatter})

@@ -341,18 +341,13 @@ static int32_t max_any(void *arg, int64_t index, int32_t worker, credence_error 
 }
 
 typedef struct passes {
-  const char *name;
   cr_task_fn rows, sum, map;
 } passes;
 
-#define PASSES(OP, NAME) [OP] = {NAME, rows_##OP, sum_##OP, map_##OP}
-static const passes all_passes[] = {PASSES(SOFTMAX, "softmax"),
-                                    PASSES(SOFTMAX_GRAD, "softmax_grad"),
-                                    PASSES(LOG_SOFTMAX, "log_softmax"),
-                                    PASSES(LOG_SOFTMAX_GRAD, "log_softmax_grad"),
-                                    PASSES(LOG_SUM_EXP, "log_sum_exp"),
-                                    PASSES(CROSS_ENTROPY, "cross_entropy"),
-                                    PASSES(CROSS_ENTROPY_GRAD, "cross_entropy_grad")};
+#define PASSES(OP) [OP] = {rows_##OP, sum_##OP, map_##OP}
+static const passes all_passes[] = {PASSES(SOFTMAX),           PASSES(SOFTMAX_GRAD), PASSES(LOG_SOFTMAX),
+                                    PASSES(LOG_SOFTMAX_GRAD),  PASSES(LOG_SUM_EXP),  PASSES(CROSS_ENTROPY),
+                                    PASSES(CROSS_ENTROPY_GRAD)};
 
 static int32_t run_pieces(job *j, const cr_ctx *ctx, credence_error *err) {
   const passes *does = &all_passes[j->op];
@@ -414,43 +409,17 @@ static int32_t run(const cr_call *call, const cr_ctx *ctx, kind op, credence_err
   return run_pieces(&j, ctx, err);
 }
 
-static int32_t check(const cr_call *call, kind op, cr_scratch *scratch, credence_error *err) {
-  const char *name = all_passes[op].name;
-  const bool labelled = op == CROSS_ENTROPY || op == CROSS_ENTROPY_GRAD;
-  const uint32_t n_in = op == SOFTMAX || op == LOG_SOFTMAX || op == LOG_SUM_EXP ? 1 : op == CROSS_ENTROPY_GRAD ? 3 : 2;
-  int32_t rc = cr_expect(call, name, n_in, n_in, 1, 0, 0, 0, err);
-  if (rc != CREDENCE_OK) return rc;
-  const cr_tensor *x = &call->in[0], *y = &call->out[0];
-  if (x->ndim != 2)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %d axes, rows and columns are needed", name, x->ndim);
-  for (uint32_t k = 0; k < n_in + 1 && rc == CREDENCE_OK; k++) {
-    const cr_tensor *t = k < n_in ? &call->in[k] : y;
-    const bool per_row = k == n_in ? !has_map(op) : k > 0 && labelled;
-    rc = cr_expect_dtype(t, labelled && k == 1 ? CREDENCE_I32 : CREDENCE_F32, name, k < n_in ? "input" : "output", err);
-    if (rc == CREDENCE_OK) rc = cr_expect_dense(t, name, k < n_in ? "an input" : "the output", err);
-    if (rc != CREDENCE_OK) return rc;
-    if (per_row && (t->ndim != 1 || t->dim[0] != x->dim[0])) {
-      char sx[96], st[96];
-      rc = cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: rows are %s, what has one element per row is %s", name,
-                   cr_shape(x, sx), cr_shape(t, st));
-    } else if (!per_row) {
-      rc = cr_expect_same_shape(x, t, name, err);
-    }
-  }
-  if (x->dim[0] * x->dim[1] >= CR_SERIAL_ELEMENTS && x->dim[1] >= 2 * PIECE) {
-    int64_t rows = x->dim[0] < FEW ? x->dim[0] : FEW, pieces = (x->dim[1] + PIECE - 1) / PIECE;
-    scratch->shared = (size_t)(rows * pieces * (CR_W + 1)) * sizeof(float) + (size_t)rows * sizeof(row_scalars);
-  }
-  return rc;
+static void scratch_rows(const cr_call *call, int32_t threads, cr_scratch *scratch) {
+  (void)threads;
+  const cr_tensor *x = &call->in[0];
+  if (x->dim[0] * x->dim[1] < CR_SERIAL_ELEMENTS || x->dim[1] < 2 * PIECE) return;
+  int64_t rows = x->dim[0] < FEW ? x->dim[0] : FEW, pieces = (x->dim[1] + PIECE - 1) / PIECE;
+  scratch->shared = (size_t)(rows * pieces * (CR_W + 1)) * sizeof(float) + (size_t)rows * sizeof(row_scalars);
 }
 
-#define OP(NAME, KIND)                                                                                          \
-  static int32_t check_##NAME(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) { \
-    (void)threads;                                                                                              \
-    return check(call, KIND, scratch, err);                                                                     \
-  }                                                                                                             \
-  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) {                      \
-    return run(call, ctx, KIND, err);                                                                           \
+#define OP(NAME, KIND)                                                                     \
+  static int32_t run_##NAME(const cr_call *call, const cr_ctx *ctx, credence_error *err) { \
+    return run(call, ctx, KIND, err);                                                      \
   }
 
 OP(softmax, SOFTMAX)
@@ -461,10 +430,10 @@ OP(log_sum_exp, LOG_SUM_EXP)
 OP(cross_entropy, CROSS_ENTROPY)
 OP(cross_entropy_grad, CROSS_ENTROPY_GRAD)
 
-CR_FAMILY(softmax, {CREDENCE_OP_SOFTMAX, .run = run_softmax, .check = check_softmax},
-          {CREDENCE_OP_SOFTMAX_GRAD, .run = run_softmax_grad, .check = check_softmax_grad},
-          {CREDENCE_OP_LOG_SOFTMAX, .run = run_log_softmax, .check = check_log_softmax},
-          {CREDENCE_OP_LOG_SOFTMAX_GRAD, .run = run_log_softmax_grad, .check = check_log_softmax_grad},
-          {CREDENCE_OP_LOG_SUM_EXP, .run = run_log_sum_exp, .check = check_log_sum_exp},
-          {CREDENCE_OP_CROSS_ENTROPY, .run = run_cross_entropy, .check = check_cross_entropy},
-          {CREDENCE_OP_CROSS_ENTROPY_GRAD, .run = run_cross_entropy_grad, .check = check_cross_entropy_grad})
+CR_FAMILY(softmax, {CREDENCE_OP_SOFTMAX, .scratch = scratch_rows, .run = run_softmax},
+          {CREDENCE_OP_SOFTMAX_GRAD, .scratch = scratch_rows, .run = run_softmax_grad},
+          {CREDENCE_OP_LOG_SOFTMAX, .scratch = scratch_rows, .run = run_log_softmax},
+          {CREDENCE_OP_LOG_SOFTMAX_GRAD, .scratch = scratch_rows, .run = run_log_softmax_grad},
+          {CREDENCE_OP_LOG_SUM_EXP, .scratch = scratch_rows, .run = run_log_sum_exp},
+          {CREDENCE_OP_CROSS_ENTROPY, .scratch = scratch_rows, .run = run_cross_entropy},
+          {CREDENCE_OP_CROSS_ENTROPY_GRAD, .scratch = scratch_rows, .run = run_cross_entropy_grad})

@@ -21,11 +21,6 @@ enum {
 };
 #define CR_DOT_SCRATCH ((size_t)CR_DOT_PANEL * CR_DOT_PANEL_STRIDE * sizeof(float))
 
-static inline bool cr_is_stored(int32_t dtype) {
-  return dtype == CREDENCE_F32 || dtype == CREDENCE_F16 || dtype == CREDENCE_BF16 || dtype == CREDENCE_Q8_0 ||
-         dtype == CREDENCE_Q4_0;
-}
-
 /* Rows of stored numbers; stride in bytes. */
 typedef struct cr_stored {
   const char *data;

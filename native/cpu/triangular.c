@@ -7,40 +7,6 @@
 #include "isa.h"
 #include "vec.h"
 
-/* ---- checks ---- */
-
-/* A batch of matrices whose rows are adjacent elements; rows and matrices may be strided. */
-static int32_t check_batch(const cr_tensor *t, const char *op, const char *what, credence_error *err) {
-  int32_t status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
-  if (status != CREDENCE_OK) return status;
-  if (t->ndim == 3 && (t->dim[2] <= 1 || t->stride[2] == 4) && t->stride[1] % 4 == 0 && t->stride[0] % 4 == 0)
-    return CREDENCE_OK;
-  char shape[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s (%s) is not a batch of matrices with adjacent row elements",
-                 op, what, cr_shape(t, shape));
-}
-
-static int32_t check_square(const cr_tensor *t, const char *op, const char *what, credence_error *err) {
-  int32_t status = check_batch(t, op, what, err);
-  if (status != CREDENCE_OK || t->dim[1] == t->dim[2]) return status;
-  char shape[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is %s, a batch of square matrices is needed", op, what,
-                 cr_shape(t, shape));
-}
-
-/* n_in dense batches of square matrices of one shape, and an output like them. */
-static int32_t check_alike(const cr_call *call, const char *op, uint32_t n_in, uint32_t n_f, credence_error *err) {
-  int32_t status = cr_expect(call, op, n_in, n_in, 1, 0, 0, n_f, err);
-  for (uint32_t k = 0; status == CREDENCE_OK && k <= n_in; k++) {
-    const cr_tensor *t = k < n_in ? &call->in[k] : &call->out[0];
-    const char *what = k < n_in ? "an input" : "the result";
-    status = check_square(t, op, what, err);
-    if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
-    if (status == CREDENCE_OK) status = cr_expect_same_shape(&call->in[0], t, op, err);
-  }
-  return status;
-}
-
 static const float *matrix_of(const cr_tensor *t, int64_t b) { return (const float *)(t->data + b * t->stride[0]); }
 static float *result_of(const cr_call *call, int64_t b) {
   return (float *)(call->out[0].data + b * call->out[0].stride[0]);
@@ -157,24 +123,9 @@ static int32_t tri_task(void *arg, int64_t index, int32_t worker, credence_error
   return CREDENCE_OK;
 }
 
-static int32_t check_apply(const cr_call *call, const char *op, cr_scratch *scratch, credence_error *err) {
-  int32_t status = cr_expect(call, op, 2, 2, 1, 0, 1, 0, err);
-  if (status == CREDENCE_OK) status = check_square(&call->in[0], op, "l", err);
-  if (status == CREDENCE_OK) status = check_batch(&call->in[1], op, "x", err);
-  if (status == CREDENCE_OK) status = check_batch(&call->out[0], op, "the result", err);
-  if (status == CREDENCE_OK) status = cr_expect_same_shape(&call->in[1], &call->out[0], op, err);
-  if (status != CREDENCE_OK) return status;
-  if (call->i[0] != 0 && call->i[0] != 1)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: transpose is %lld, 0 or 1 is needed", op,
-                   (long long)call->i[0]);
-  const cr_tensor *l = &call->in[0], *x = &call->in[1];
-  if (l->dim[0] != x->dim[0] || l->dim[1] != x->dim[2]) {
-    char sl[96], sx[96];
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: l is %s, x is %s: batches or row lengths differ", op,
-                   cr_shape(l, sl), cr_shape(x, sx));
-  }
-  scratch->per_thread = (size_t)l->dim[1] * LANES * sizeof(float);
-  return CREDENCE_OK;
+static void scratch_apply(const cr_call *call, int32_t threads, cr_scratch *scratch) {
+  (void)threads;
+  scratch->per_thread = (size_t)call->in[0].dim[1] * LANES * sizeof(float);
 }
 
 static int32_t run_apply(const cr_call *call, const cr_ctx *ctx, void (*apply)(const tri *, float *),
@@ -186,18 +137,8 @@ static int32_t run_apply(const cr_call *call, const cr_ctx *ctx, void (*apply)(c
   return cr_parallel(ctx, (job.blocks * x->dim[0] + job.run - 1) / job.run, tri_task, &job, err);
 }
 
-static int32_t check_matmul(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_apply(call, "tri_matmul", scratch, err);
-}
-
 static int32_t run_matmul(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_apply(call, ctx, multiply, err);
-}
-
-static int32_t check_solve(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  return check_apply(call, "tri_solve", scratch, err);
 }
 
 static int32_t run_solve(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
@@ -241,11 +182,9 @@ static int32_t cholesky_task(void *arg, int64_t b, int32_t worker, credence_erro
   return CREDENCE_OK;
 }
 
-static int32_t check_cholesky(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
+static void scratch_cholesky(const cr_call *call, int32_t threads, cr_scratch *scratch) {
   (void)threads;
-  int32_t status = check_alike(call, "cholesky", 1, 0, err);
-  if (status == CREDENCE_OK) scratch->per_thread = (size_t)(call->in[0].dim[1] * call->in[0].dim[2]) * sizeof(double);
-  return status;
+  scratch->per_thread = (size_t)(call->in[0].dim[1] * call->in[0].dim[2]) * sizeof(double);
 }
 
 static int32_t run_each(const cr_call *call, const cr_ctx *ctx, cr_task_fn task, credence_error *err) {
@@ -293,39 +232,11 @@ static int32_t cholesky_grad_task(void *arg, int64_t b, int32_t worker, credence
   return CREDENCE_OK;
 }
 
-static int32_t check_cholesky_grad(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads;
-  int32_t status = check_alike(call, "cholesky_grad", 2, 0, err);
-  if (status == CREDENCE_OK) scratch->per_thread = (size_t)(call->in[0].dim[1] * call->in[0].dim[2]) * sizeof(double);
-  return status;
-}
-
 static int32_t run_cholesky_grad(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_each(call, ctx, cholesky_grad_task, err);
 }
 
 /* ---- log-determinant ---- */
-
-/* dy [B] or y [B] beside l [B,D,D]. */
-static int32_t check_per_matrix(const cr_tensor *t, const cr_tensor *l, const char *op, const char *what,
-                                credence_error *err) {
-  int32_t status = cr_expect_dtype(t, CREDENCE_F32, op, what, err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(t, op, what, err);
-  if (status != CREDENCE_OK || (t->ndim == 1 && t->dim[0] == l->dim[0])) return status;
-  char st[96], sl[96];
-  return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: %s is %s, l is %s: one number per matrix is needed", op, what,
-                 cr_shape(t, st), cr_shape(l, sl));
-}
-
-static int32_t check_log_det(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  const char *op = "tri_log_det";
-  int32_t status = cr_expect(call, op, 1, 1, 1, 0, 0, 0, err);
-  if (status == CREDENCE_OK) status = check_square(&call->in[0], op, "l", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(&call->in[0], op, "l", err);
-  if (status == CREDENCE_OK) status = check_per_matrix(&call->out[0], &call->in[0], op, "the result", err);
-  return status;
-}
 
 static int32_t log_det_task(void *arg, int64_t index, int32_t worker, credence_error *err) {
   (void)worker, (void)err;
@@ -408,57 +319,26 @@ static void tril_softplus_grad_row(const cr_call *call, int64_t row, int64_t i, 
   to[i] = (float)(dl[i] / (1 + exp(-x)));
 }
 
-static int32_t check_log_det_grad(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  const char *op = "tri_log_det_grad";
-  int32_t status = cr_expect(call, op, 2, 2, 1, 0, 0, 0, err);
-  if (status == CREDENCE_OK) status = check_square(&call->in[0], op, "l", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(&call->in[0], op, "l", err);
-  if (status == CREDENCE_OK) status = check_per_matrix(&call->in[1], &call->in[0], op, "dy", err);
-  if (status == CREDENCE_OK) status = cr_expect_dtype(&call->out[0], CREDENCE_F32, op, "the result", err);
-  if (status == CREDENCE_OK) status = cr_expect_dense(&call->out[0], op, "the result", err);
-  if (status == CREDENCE_OK) status = cr_expect_same_shape(&call->in[0], &call->out[0], op, err);
-  return status;
-}
-
 static int32_t run_log_det_grad(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_rows(call, ctx, log_det_grad_row, err);
-}
-
-static int32_t check_tril(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  return check_alike(call, "tril", 1, 0, err);
 }
 
 static int32_t run_tril(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_rows(call, ctx, tril_row, err);
 }
 
-static int32_t check_tril_softplus(const cr_call *call, int32_t threads, cr_scratch *scratch, credence_error *err) {
-  (void)threads, (void)scratch;
-  return check_alike(call, "tril_softplus", 1, 1, err);
-}
-
 static int32_t run_tril_softplus(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_rows(call, ctx, tril_softplus_row, err);
-}
-
-static int32_t check_tril_softplus_grad(const cr_call *call, int32_t threads, cr_scratch *scratch,
-                                        credence_error *err) {
-  (void)threads, (void)scratch;
-  return check_alike(call, "tril_softplus_grad", 2, 0, err);
 }
 
 static int32_t run_tril_softplus_grad(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   return run_rows(call, ctx, tril_softplus_grad_row, err);
 }
 
-CR_FAMILY(triangular, {CREDENCE_OP_CHOLESKY, .run = run_cholesky, .check = check_cholesky},
-          {CREDENCE_OP_CHOLESKY_GRAD, .run = run_cholesky_grad, .check = check_cholesky_grad},
-          {CREDENCE_OP_TRI_MATMUL, .run = run_matmul, .check = check_matmul},
-          {CREDENCE_OP_TRI_SOLVE, .run = run_solve, .check = check_solve},
-          {CREDENCE_OP_TRI_LOG_DET, .run = run_log_det, .check = check_log_det},
-          {CREDENCE_OP_TRI_LOG_DET_GRAD, .run = run_log_det_grad, .check = check_log_det_grad},
-          {CREDENCE_OP_TRIL, .run = run_tril, .check = check_tril},
-          {CREDENCE_OP_TRIL_SOFTPLUS, .run = run_tril_softplus, .check = check_tril_softplus},
-          {CREDENCE_OP_TRIL_SOFTPLUS_GRAD, .run = run_tril_softplus_grad, .check = check_tril_softplus_grad})
+CR_FAMILY(triangular, {CREDENCE_OP_CHOLESKY, .scratch = scratch_cholesky, .run = run_cholesky},
+          {CREDENCE_OP_CHOLESKY_GRAD, .scratch = scratch_cholesky, .run = run_cholesky_grad},
+          {CREDENCE_OP_TRI_MATMUL, .scratch = scratch_apply, .run = run_matmul},
+          {CREDENCE_OP_TRI_SOLVE, .scratch = scratch_apply, .run = run_solve},
+          {CREDENCE_OP_TRI_LOG_DET, .run = run_log_det}, {CREDENCE_OP_TRI_LOG_DET_GRAD, .run = run_log_det_grad},
+          {CREDENCE_OP_TRIL, .run = run_tril}, {CREDENCE_OP_TRIL_SOFTPLUS, .run = run_tril_softplus},
+          {CREDENCE_OP_TRIL_SOFTPLUS_GRAD, .run = run_tril_softplus_grad})

@@ -73,7 +73,7 @@ static void one_wrong_thing(void) {
   WITH(p.tensors[0].dtype = 0, UNSUPPORTED);
   WITH(p.tensors[0].dtype = 99, UNSUPPORTED);
   WITH(p.tensors[0].dtype = INT32_MIN, UNSUPPORTED);
-  WITH(p.tensors[0].dtype = CREDENCE_I32, UNSUPPORTED); /* by the op's own check */
+  WITH(p.tensors[0].dtype = CREDENCE_I32, UNSUPPORTED); /* by the op's own rule */
   WITH(p.tensors[0].dtype = CREDENCE_F64, BAD);         /* a step of 4 bytes */
   WITH(p.tensors[0].ndim = 6, BAD);
   WITH(p.tensors[0].ndim = -1, BAD);
@@ -180,7 +180,7 @@ static void parts(void) {
   for (int64_t first = 0; first <= 8; first++)
     for (int64_t second = 0; second <= 8; second++) {
       recipe p = {.n_slots = 1, .slot_bytes = {10 * 64}};
-      start_op(&p, CREDENCE_OP_FILL, 0, 1, 0); /* the probe's check lets any shapes pass */
+      start_op(&p, CREDENCE_OP_FILL, 0, 1, 0); /* the probe's rule lets any shapes pass */
       add_tensor(&p, 0, 4 * first, CREDENCE_F32, 10, 8, -1)->stride[0] = 64;
       add_f(&p, 1, -1);
       start_op(&p, CREDENCE_OP_FILL, 1, 1, 0);
@@ -190,7 +190,7 @@ static void parts(void) {
       credence_plan_desc desc = desc_of(&p);
       int32_t status = b->op_supported(device, &desc, 1, &err);
       CHECK(status == CREDENCE_INVALID_ARGUMENT);
-      const bool overlap = strstr(err.msg, "overlaps") != NULL; /* else the op's own check refused two tensors */
+      const bool overlap = strstr(err.msg, "overlaps") != NULL; /* else the op's own rule refused two tensors */
       CHECK(overlap == (first - second < 4 && second - first < 4));
     }
 }

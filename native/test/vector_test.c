@@ -6,6 +6,7 @@
 #include "act.h"
 #include "check.h"
 #include "narrow.h"
+#include "rules.h"
 #include "transpose.h"
 
 /* bits of NaN may differ, everything else may not */
@@ -168,8 +169,9 @@ static void test_pieces(void) {
     CHECK(act_grad(CREDENCE_ACT_SHIFTED_RELU, .25f, u, two)[0] == (v > .25f ? 2 : 0));
     CHECK(act_grad(CREDENCE_ACT_LEAKY_RELU, .5f, u, two)[0] == (v > 0 ? 2 : 1));
   }
-  CHECK(act_valid(CREDENCE_ACT_FATRELU, 0) && !act_valid(CREDENCE_ACT_FATRELU, -1) && !act_valid(11, 0) &&
-        !act_valid(-1, 0) && !act_valid(CREDENCE_ACT_LEAKY_RELU, NAN) && !act_valid(CREDENCE_ACT_LEAKY_RELU, INFINITY));
+  CHECK(cr_act_valid(CREDENCE_ACT_FATRELU, 0) && !cr_act_valid(CREDENCE_ACT_FATRELU, -1) && !cr_act_valid(11, 0) &&
+        !cr_act_valid(-1, 0) && !cr_act_valid(CREDENCE_ACT_LEAKY_RELU, NAN) &&
+        !cr_act_valid(CREDENCE_ACT_LEAKY_RELU, INFINITY));
 }
 
 /* ---- conversions ---- */
