@@ -4,7 +4,7 @@ set(CREDENCE_CUDA_C backend blas device error families graph memory stream)
 list(TRANSFORM CREDENCE_CUDA_C PREPEND ${PROJECT_SOURCE_DIR}/native/cuda/)
 list(TRANSFORM CREDENCE_CUDA_C APPEND .c)
 
-# Kernels: the core's own, what families share, and a file per family.
+# Kernels: the core's own, what families share, and a file per family, or several.
 set(CREDENCE_CUDA_SHARED args check probe)
 set(CREDENCE_CUDA_FAMILIES)
 foreach(family IN LISTS CREDENCE_FAMILIES)
@@ -12,7 +12,8 @@ foreach(family IN LISTS CREDENCE_FAMILIES)
     list(APPEND CREDENCE_CUDA_FAMILIES ${family})
   endif()
 endforeach()
-set(CREDENCE_CUDA_CU ${CREDENCE_CUDA_SHARED} ${CREDENCE_CUDA_FAMILIES})
+set(CREDENCE_CUDA_PARTS match_codes match_direct match_screen match_settle) # of families
+set(CREDENCE_CUDA_CU ${CREDENCE_CUDA_SHARED} ${CREDENCE_CUDA_FAMILIES} ${CREDENCE_CUDA_PARTS})
 list(TRANSFORM CREDENCE_CUDA_CU PREPEND ${PROJECT_SOURCE_DIR}/native/cuda/)
 list(TRANSFORM CREDENCE_CUDA_CU APPEND .cu)
 
