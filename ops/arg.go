@@ -121,6 +121,9 @@ func argCases(f func(Tensor) Tensor) []Case {
 			v[99], v[150] = math.NaN(), math.NaN()
 			return []Tensor{f(c.Values(F32, v, 2, 100))}
 		}},
+		{Name: "long rows", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{f(c.Normal(3, 300)), f(c.Normal(2, 20001)), f(Cast(c.Indices(-9, 9, 2, 17000), F32))}
+		}},
 		{Name: "large", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor { return []Tensor{f(c.Normal(1024, 1024))} }},
 		{Name: "large, ten classes", Bench: true, NoGradient: true, Record: func(c *CaseGraph) []Tensor { return []Tensor{f(c.Normal(65536, 10))} }},
 	}

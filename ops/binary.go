@@ -148,6 +148,10 @@ func binaryCases(f func(a, b Tensor) Tensor) []Case {
 			return []Tensor{f(c.Normal(2, 45, 83), Permute(c.Away(.5, 83, 45), 1, 0)), f(Transpose(c.Normal(70, 33)), c.Away(.5, 33, 1)),
 				f(Transpose(c.Normal(70, 33)), Transpose(c.Away(.5, 70, 33)))}
 		}},
+		{Name: "rows and columns repeat, in whole vectors", Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{f(c.Normal(6, 32), c.Away(.5, 32)), f(c.Normal(6, 32), c.Away(.5, 6, 1)),
+				f(Slice(c.Normal(6, 40), 1, N(4), N(32)), Slice(c.Away(.5, 6, 48), 1, N(8), N(32)))}
+		}},
 		{Name: "rows repeat over two axes", Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{f(c.Normal(5, 7, 3), c.Away(.5, 7, 3)), f(c.Away(.5, 3, 1, 70), c.Away(.5, 5, 70))}
 		}},

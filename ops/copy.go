@@ -199,6 +199,24 @@ func copyCases() []Case {
 		}})
 	}
 	return append(cases,
+		Case{Name: "between short types, in whole vectors", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			var r []Tensor
+			for _, from := range []DType{F32, F16, BF16} {
+				x := c.NormalOf(from, Dims(6, 64))
+				for _, to := range []DType{F32, F16, BF16} {
+					r = append(r, Cast(x, to), Cast(Slice(x, 1, N(8), N(32)), to))
+				}
+			}
+			return r
+		}},
+		Case{Name: "dense, with a rest", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			r := []Tensor{Cast(c.Normal(2503), F32)}
+			for _, t := range []DType{F16, U8, F64} {
+				x := c.NormalOf(t, Dims(2503))
+				r = append(r, Cast(x, t), Full(c.Graph, t, 3, Dims(2503)))
+			}
+			return r
+		}},
 		Case{Name: "transposed", Record: func(c *CaseGraph) []Tensor { return []Tensor{Contiguous(Transpose(c.Normal(3, 17, 11)))} }},
 		Case{Name: "transposed, wider than tiles", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			r := []Tensor{Contiguous(Permute(c.Normal(37, 2, 53), 2, 1, 0)), Contiguous(Transpose(c.Normal(19, 300)))}

@@ -127,10 +127,18 @@ func crossEntropyCases() []Case {
 			return []Tensor{CrossEntropy(c.Normal(rows, n), c.Indices(0, n, rows))}
 		}}
 	}
+	long := func(name string, rows, n int64) Case {
+		k := sized(name, false, rows, n)
+		k.NoGradient = true
+		return k
+	}
 	return []Case{
 		sized("prime sizes", false, 13, 101),
 		sized("one column", false, 5, 1),
 		sized("no rows", false, 0, 5),
+		sized("longer rows", false, 3, 600),
+		long("long rows", 3, 4501),
+		long("very long rows", 2, 65540),
 		sized("large, ten classes", true, 65536, 10),
 		sized("large, vocabulary", true, 32, 32000),
 		{Name: "one row, and three axes", Record: func(c *CaseGraph) []Tensor {
@@ -168,6 +176,9 @@ func crossEntropyGradCases() []Case {
 		sized("prime sizes", false, 13, 101),
 		sized("one column", false, 5, 1),
 		sized("no rows", false, 0, 5),
+		sized("longer rows", false, 3, 600),
+		sized("long rows", false, 3, 4501),
+		sized("very long rows", false, 2, 65540),
 		sized("large, ten classes", true, 65536, 10),
 		sized("large, vocabulary", true, 32, 32000),
 		{Name: "repeated gradient and ignored rows", NoGradient: true, Record: func(c *CaseGraph) []Tensor {

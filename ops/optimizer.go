@@ -369,6 +369,7 @@ func clipCases() []Case {
 		{Name: "NaN", Record: of(1, 1, math.NaN())},
 		{Name: "Inf, no clipping", Record: of(0, 1, math.Inf(-1))},
 		{Name: "prime sizes", Record: normal(2, 7, 4001)},
+		{Name: "long", Record: normal(2, 50000)},
 		{Name: "one element", Record: normal(.5, 1)},
 		{Name: "empty", Record: normal(1, 0)},
 		{Name: "arguments", Record: func(c *CaseGraph) []Tensor {

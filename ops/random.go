@@ -144,6 +144,7 @@ func randomCases(f func(g *Graph, s Shape, seed, stream, row0 Int) Tensor) []Cas
 		{Name: "one column", Record: at(211, 1)},
 		{Name: "two and three columns", Record: func(c *CaseGraph) []Tensor { return append(at(17, 2)(c), at(17, 3)(c)...) }},
 		{Name: "one long row", Record: at(1, 4099)},
+		{Name: "whole blocks", Record: at(5, 24)},
 		{Name: "one element", Record: at(1, 1)},
 		{Name: "empty", Record: func(c *CaseGraph) []Tensor { return append(at(0, 5)(c), at(5, 0)(c)...) }},
 		{Name: "four axes", Record: func(c *CaseGraph) []Tensor {

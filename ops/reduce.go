@@ -221,9 +221,14 @@ func reduceCases(f func(x Tensor, axes ...int) Tensor) []Case {
 	normal := func(dims ...int64) func(c *CaseGraph) Tensor {
 		return func(c *CaseGraph) Tensor { return c.Normal(dims...) }
 	}
-	bench := func(name string, x func(c *CaseGraph) Tensor, axes ...int) Case {
+	long := func(name string, x func(c *CaseGraph) Tensor, axes ...int) Case {
 		k := one(name, x, axes...)
-		k.Bench, k.NoGradient = true, true
+		k.NoGradient = true
+		return k
+	}
+	bench := func(name string, x func(c *CaseGraph) Tensor, axes ...int) Case {
+		k := long(name, x, axes...)
+		k.Bench = true
 		return k
 	}
 	return []Case{
@@ -243,6 +248,14 @@ func reduceCases(f func(x Tensor, axes ...int) Tensor) []Case {
 			return c.NormalOf(F32, Shape{n.Of(2), N(3)})
 		}, 0),
 		one("few outputs, long", normal(3000, 3), 0),
+		one("in whole vectors", normal(40, 260), 1),
+		long("everything, long", normal(64, 300)),
+		long("rows, long", normal(3, 20000), 1),
+		long("rows, long, no whole vectors", normal(2, 20001), 1),
+		long("columns, long", normal(2100, 36), 0),
+		long("columns between other axes, long", normal(2, 300, 2, 12), 1),
+		long("columns in several blocks", normal(20, 1300), 0),
+		long("transposed, long", func(c *CaseGraph) Tensor { return Transpose(c.Normal(30, 20, 40)) }, 1, 2),
 		bench("large, last axis", normal(1024, 1024), 1),
 		bench("large, first axis", normal(1024, 1024), 0),
 		bench("large, all axes", normal(1024, 1024)),

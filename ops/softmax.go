@@ -236,6 +236,16 @@ func softmaxCases(f func(Tensor) Tensor) []Case {
 			n := c.Int("batch", 9, 4)
 			return []Tensor{f(c.NormalOf(F32, Shape{n.Of(1), N(10)}))}
 		}},
+		{Name: "longer and longer rows", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			var r []Tensor
+			for _, n := range []int64{1, 16, 17, 33, 65, 129, 257, 600, 1024, 1028, 4501} {
+				r = append(r, f(c.Normal(3, n)))
+			}
+			return r
+		}},
+		{Name: "very long rows", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{f(c.Normal(2, 65540)), f(Affine(c.Normal(1, 65537), 30, 0)), f(longSpecialLogits(c))}
+		}},
 		{Name: "wide range", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{f(Affine(c.Normal(5, 67), 40, 1000))}
 		}},
@@ -250,6 +260,22 @@ func softmaxCases(f func(Tensor) Tensor) []Case {
 	}
 }
 
+// longSpecialLogits are rows whose halves differ: nothing possible in one, an Inf or a NaN in one.
+func longSpecialLogits(c *CaseGraph) Tensor {
+	const n = 1 << 16
+	v := make([]float64, 4*n)
+	for i := range v {
+		if v[i] = float64(i % 11); i%n < n/2 {
+			v[i] = math.Inf(-1)
+		}
+	}
+	v[n+5], v[2*n+n/2+5] = math.Inf(1), math.NaN()
+	for i := 3 * n; i < 4*n; i++ {
+		v[i] = math.Inf(-1)
+	}
+	return c.Values(F32, v, 4, n)
+}
+
 // rowPairCases are the cases of a gradient rule along rows; forward makes a fitting first operand.
 func rowPairCases(f func(y, dy Tensor) Tensor, forward func(x Tensor) Tensor) []Case {
 	sized := func(name string, dims ...int64) Case {
@@ -258,8 +284,9 @@ func rowPairCases(f func(y, dy Tensor) Tensor, forward func(x Tensor) Tensor) []
 		}}
 	}
 	var cases []Case
-	for i, dims := range [][]int64{{13, 101}, {7}, {2, 3, 5}, {5, 1}, {0, 5}, {1024, 1024}} {
-		cases = append(cases, sized([]string{"prime sizes", "vector", "three axes", "one column", "no rows", "large"}[i], dims...))
+	for i, dims := range [][]int64{{13, 101}, {7}, {2, 3, 5}, {5, 1}, {0, 5}, {3, 600}, {2, 1028}, {2, 4501}, {1, 65540}, {1024, 1024}} {
+		cases = append(cases, sized([]string{"prime sizes", "vector", "three axes", "one column", "no rows", "longer rows", "long rows",
+			"long rows, no whole vectors", "a very long row", "large"}[i], dims...))
 	}
 	return append(cases,
 		Case{Name: "repeated gradient", NoGradient: true, Record: func(c *CaseGraph) []Tensor {
