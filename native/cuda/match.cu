@@ -45,7 +45,7 @@ needs needs_of(const match &m, int64_t l2_bytes) {
   needs s = {};
   s.depth = round_up(m.d, 4);
   s.queries = least(m.x.n, kTurn);
-  const int64_t rows = round_up(m.rows, kSegment), k = least(m.k, m.rows);
+  const int64_t rows = round_up(m.rows, kChunkStep), k = least(m.k, m.rows);
   const int64_t entry = sizeof(float) * 2 + sizeof(uint32_t), list = most(2 * k, k + kSlack) + kSegment;
   s.room = least(m.rows, list);
   s.list_bytes = least(kListBytes, s.queries * s.room * entry);
@@ -54,9 +54,11 @@ needs needs_of(const match &m, int64_t l2_bytes) {
   s.screened = m.x.n > kFewQueries && m.d >= kFewElements && m.rows > 0;
   if (!s.screened) return s;
   s.turn = least(s.queries, s.list_bytes / most(1, s.room * entry));
-  const int64_t product = least(s.product_bytes, l2_bytes > 0 ? l2_bytes / 2 : kProductBytes);
-  s.chunk = least(least(rows, kMostChunk), least(product / most(1, s.turn * 4), s.row_bytes / (s.depth * 4)));
-  s.chunk = s.chunk / kSegment * kSegment;
+  /* the product, and the rows of this chunk and of the next, are to stay in the second-level cache */
+  const int64_t cached = (l2_bytes > 0 ? l2_bytes : kCacheBytes) / 8 * 5 / ((s.turn + 2 * s.depth) * 4 + 1);
+  s.chunk = least(least(rows, kMostChunk), most(cached, kLeastChunk));
+  s.chunk = least(s.chunk, least(s.product_bytes / most(1, s.turn * 4), s.row_bytes / (s.depth * 4)));
+  s.chunk = s.chunk / kChunkStep * kChunkStep;
   return s;
 }
 
@@ -106,8 +108,8 @@ memory lay_out(const match &m, const needs &s, stack *of) {
   r.s.norm = of->take<float>(s.queries);
   for (screening::rows &side : r.s.side) {
     side.y = of->take<float>(s.row_bytes / 4);
-    side.norm = of->take<float>(least(round_up(m.rows, kSegment), kMostChunk));
-    side.class_of = of->take<int32_t>(least(round_up(m.rows, kSegment), kMostChunk));
+    side.norm = of->take<float>(least(round_up(m.rows, kChunkStep), kMostChunk));
+    side.class_of = of->take<int32_t>(least(round_up(m.rows, kChunkStep), kMostChunk));
   }
   return r;
 }

@@ -27,9 +27,8 @@ constexpr int64_t kProductBytes = 96 << 10, kRowBytes = 256 << 10, kListBytes = 
 constexpr int64_t kTurn = 48, kDirectTurn = 64, kFewQueries = 4, kFewElements = 3, kFewTerms = 0;
 #else
 constexpr int kThreads = 256;
-constexpr int64_t kProductBytes =
-    32 << 20;                           /* most of a chunk's product; the chip's second-level cache may allow less */
-constexpr int64_t kRowBytes = 32 << 20; /* most of a chunk's rows, moved to the centre */
+constexpr int64_t kProductBytes = 32 << 20; /* most of a chunk's product */
+constexpr int64_t kRowBytes = 32 << 20;     /* most of a chunk's rows, moved to the centre */
 constexpr int64_t kListBytes = 128 << 20;
 constexpr int64_t kSlack = 1024;       /* least entries of a list beyond K */
 constexpr int64_t kTurn = 1024;        /* most queries at a time, screened */
@@ -40,7 +39,9 @@ constexpr int64_t kFewTerms = 1 << 27; /* nor are so few terms in all: about 20 
 #endif
 constexpr int kColumns = 8;                   /* of a chunk a thread looks at, at a time */
 constexpr int kSegment = kThreads * kColumns; /* a block */
-constexpr int64_t kLeastTurn = 16, kMostChunk = 1 << 15;
+constexpr int64_t kLeastTurn = 16;
+constexpr int64_t kChunkStep = 128, kLeastChunk = 2048, kMostChunk = 16384; /* rows; least, if there is memory */
+constexpr int64_t kCacheBytes = 32 << 20;                                   /* if the device does not say */
 
 struct support {
   cu_sq::rows y;
@@ -113,7 +114,7 @@ int32_t direct_rest(const cr_ctx *ctx, const match &m, const found &f, const lis
 
 /* Scratch of a screened turn. depth: elements of a moved row, d rounded up to whole vectors. */
 struct screening {
-  int64_t depth, chunk; /* rows of a product: whole segments */
+  int64_t depth, chunk; /* most rows of a product */
   float *centre;        /* [depth] */
   float *x, *norm;      /* [turn, depth], [turn] */
   struct rows {
