@@ -41,7 +41,7 @@ struct needs {
   int64_t turn, chunk; /* screened: queries at a time, and rows */
 };
 
-needs needs_of(const match &m, int64_t l2_bytes) {
+needs needs_of(const match &m) {
   needs s = {};
   s.depth = round_up(m.d, 4);
   s.queries = least(m.x.n, kTurn);
@@ -54,10 +54,7 @@ needs needs_of(const match &m, int64_t l2_bytes) {
   s.screened = m.x.n > kFewQueries && m.d >= kFewElements && m.rows > 0;
   if (!s.screened) return s;
   s.turn = least(s.queries, s.list_bytes / most(1, s.room * entry));
-  /* the product, and the rows of this chunk and of the next, are to stay in the second-level cache */
-  const int64_t cached = (l2_bytes > 0 ? l2_bytes : kCacheBytes) / 8 * 5 / ((s.turn + 2 * s.depth) * 4 + 1);
-  s.chunk = least(least(rows, kMostChunk), most(cached, kLeastChunk));
-  s.chunk = least(s.chunk, least(s.product_bytes / most(1, s.turn * 4), s.row_bytes / (s.depth * 4)));
+  s.chunk = least(least(rows, kMostChunk), least(s.product_bytes / most(1, s.turn * 4), s.row_bytes / (s.depth * 4)));
   s.chunk = s.chunk / kChunkStep * kChunkStep;
   return s;
 }
@@ -117,7 +114,7 @@ memory lay_out(const match &m, const needs &s, stack *of) {
 void scratch(const cr_call *call, int each, cr_scratch *asked) {
   const match m = describe(call, each);
   stack of = {};
-  lay_out(m, needs_of(m, 0), &of);
+  lay_out(m, needs_of(m), &of);
   asked->shared = reinterpret_cast<size_t>(of.at);
 }
 
@@ -157,7 +154,7 @@ int32_t run_screened(const cr_ctx *ctx, const match &m, const needs &s, memory *
 
 int32_t run(const cr_call *call, int each, const cr_ctx *ctx, credence_error *err) {
   const match m = describe(call, each);
-  const needs s = needs_of(m, ctx->l2_bytes);
+  const needs s = needs_of(m);
   stack of = {ctx->scratch};
   memory r = lay_out(m, s, &of);
   if (worth_screening(m, s)) return run_screened(ctx, m, s, &r, err);

@@ -27,7 +27,7 @@ constexpr int64_t kProductBytes = 96 << 10, kRowBytes = 256 << 10, kListBytes = 
 constexpr int64_t kTurn = 48, kDirectTurn = 64, kFewQueries = 4, kFewElements = 3, kFewTerms = 0;
 #else
 constexpr int kThreads = 256;
-constexpr int64_t kProductBytes = 32 << 20; /* most of a chunk's product */
+constexpr int64_t kProductBytes = 64 << 20; /* most of a chunk's product */
 constexpr int64_t kRowBytes = 32 << 20;     /* most of a chunk's rows, moved to the centre */
 constexpr int64_t kListBytes = 128 << 20;
 constexpr int64_t kSlack = 1024;       /* least entries of a list beyond K */
@@ -40,8 +40,7 @@ constexpr int64_t kFewTerms = 1 << 27; /* nor are so few terms in all: about 20 
 constexpr int kColumns = 8;                   /* of a chunk a thread looks at, at a time */
 constexpr int kSegment = kThreads * kColumns; /* a block */
 constexpr int64_t kLeastTurn = 16;
-constexpr int64_t kChunkStep = 128, kLeastChunk = 2048, kMostChunk = 16384; /* rows; least, if there is memory */
-constexpr int64_t kCacheBytes = 32 << 20;                                   /* if the device does not say */
+constexpr int64_t kChunkStep = 128, kMostChunk = 16384; /* rows */
 
 struct support {
   cu_sq::rows y;
