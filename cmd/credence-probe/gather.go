@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
@@ -130,7 +131,54 @@ func gpu(lib nvml.Interface, index int) probe.GPU {
 		}
 		return ret
 	})
+	r.ask("throttled", "nvmlDeviceGetCurrentClocksThrottleReasons", func() nvml.Return {
+		reasons, ret := d.GetCurrentClocksThrottleReasons()
+		if ret == nvml.SUCCESS {
+			g.Throttled = throttled(reasons)
+		}
+		return ret
+	})
+	r.ask("processes", "nvmlDeviceGetComputeRunningProcesses", func() nvml.Return {
+		list, ret := d.GetComputeRunningProcesses()
+		if ret == nvml.SUCCESS {
+			g.Processes = processes(list)
+		}
+		return ret
+	})
 	return r.gpu
+}
+
+// throttled names what holds the clocks down. Being idle, and clocks that somebody has set, do not count.
+func throttled(reasons uint64) []string {
+	names := []string{}
+	for _, r := range []struct {
+		bit  uint64
+		name string
+	}{
+		{nvml.ClocksThrottleReasonSwPowerCap, "power cap"},
+		{nvml.ClocksThrottleReasonHwSlowdown, "hardware slowdown"},
+		{nvml.ClocksThrottleReasonSyncBoost, "slower GPU in its group"},
+		{nvml.ClocksThrottleReasonSwThermalSlowdown, "temperature"},
+		{nvml.ClocksThrottleReasonHwThermalSlowdown, "temperature, by hardware"},
+		{nvml.ClocksThrottleReasonHwPowerBrakeSlowdown, "power brake"},
+	} {
+		if reasons&r.bit != 0 {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
+func processes(list []nvml.ProcessInfo) []probe.Process {
+	all := []probe.Process{}
+	for _, p := range list {
+		q := probe.Process{PID: p.Pid}
+		if p.UsedGpuMemory != math.MaxUint64 { // NVML_VALUE_NOT_AVAILABLE
+			q.Memory = &p.UsedGpuMemory
+		}
+		all = append(all, q)
+	}
+	return all
 }
 
 func (r *reader) readECC(d nvml.Device) {

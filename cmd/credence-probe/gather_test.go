@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -12,6 +13,8 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/credence-ml/credence/runtime/probe"
 )
 
 // machine is go-nvml's simulated DGX with eight H200, completed by what its simulation leaves out.
@@ -36,6 +39,10 @@ func machine() *server.Server {
 			return map[nvml.MemoryErrorType]uint64{nvml.MEMORY_ERROR_TYPE_CORRECTED: 9, nvml.MEMORY_ERROR_TYPE_UNCORRECTED: 2}[kind],
 				nvml.SUCCESS
 		}
+		d.GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) {
+			return nvml.ClocksThrottleReasonGpuIdle | nvml.ClocksThrottleReasonApplicationsClocksSetting, nvml.SUCCESS
+		}
+		d.GetComputeRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) { return nil, nvml.SUCCESS }
 		d.GetUtilizationRatesFunc = func() (nvml.Utilization, nvml.Return) {
 			return nvml.Utilization{Gpu: 75, Memory: 30}, nvml.SUCCESS
 		}
@@ -48,6 +55,12 @@ func device(s *server.Server, i int) *server.Device { return s.Devices[i].(*serv
 func TestGather(t *testing.T) {
 	s := machine()
 	device(s, 1).MigMode = nvml.DEVICE_MIG_ENABLE
+	device(s, 2).GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) {
+		return nvml.ClocksThrottleReasonSwPowerCap | nvml.ClocksThrottleReasonHwThermalSlowdown, nvml.SUCCESS
+	}
+	device(s, 3).GetComputeRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) {
+		return []nvml.ProcessInfo{{Pid: 7, UsedGpuMemory: 5}, {Pid: 8, UsedGpuMemory: math.MaxUint64}}, nvml.SUCCESS
+	}
 	r := gather(s)
 	assert.Empty(t, r.Error)
 	assert.Equal(t, s.DriverVersion, r.Driver)
@@ -67,6 +80,17 @@ func TestGather(t *testing.T) {
 		assert.Equal(t, i == 1, *g.MIG)
 		assert.Equal(t, uint32(75), g.Utilisation.GPU)
 		assert.Equal(t, uint32(30), g.Utilisation.Memory)
+		if i == 2 {
+			assert.Equal(t, []string{"power cap", "temperature, by hardware"}, g.Throttled)
+		} else {
+			assert.Equal(t, []string{}, g.Throttled)
+		}
+		if i == 3 {
+			five := uint64(5)
+			assert.Equal(t, []probe.Process{{PID: 7, Memory: &five}, {PID: 8}}, g.Processes)
+		} else {
+			assert.Equal(t, []probe.Process{}, g.Processes)
+		}
 		assert.Empty(t, g.Unknown)
 	}
 	assert.Len(t, s.ShutdownCalls(), 1)
@@ -110,6 +134,10 @@ func TestWhatCannotBeReadIsUnknown(t *testing.T) {
 	device(s, 6).GetEccModeFunc = func() (nvml.EnableState, nvml.EnableState, nvml.Return) {
 		return 0, 0, nvml.ERROR_NO_PERMISSION
 	}
+	device(s, 7).GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED }
+	device(s, 7).GetComputeRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) {
+		return nil, nvml.ERROR_NO_PERMISSION
+	}
 	g := gather(s).GPUs
 	require.Len(t, g, 8)
 	assert.Equal(t, map[string]string{"gpu": "ERROR_GPU_IS_LOST"}, g[0].Unknown)
@@ -128,7 +156,9 @@ func TestWhatCannotBeReadIsUnknown(t *testing.T) {
 	assert.Nil(t, g[5].MemoryUsed)
 	assert.Equal(t, map[string]string{"ecc": "ERROR_NO_PERMISSION"}, g[6].Unknown)
 	assert.Nil(t, g[6].ECC)
-	assert.Empty(t, g[7].Unknown)
+	assert.Equal(t, map[string]string{"throttled": "ERROR_NOT_SUPPORTED", "processes": "ERROR_NO_PERMISSION"}, g[7].Unknown)
+	assert.Nil(t, g[7].Throttled)
+	assert.Nil(t, g[7].Processes)
 }
 
 // A function that an old driver does not have is never called.

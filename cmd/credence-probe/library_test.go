@@ -65,6 +65,8 @@ func TestLibraryOfAnOldDriver(t *testing.T) {
 			"ecc":         "the driver has no nvmlDeviceGetEccMode",
 			"mig":         "the driver has no nvmlDeviceGetMigMode",
 			"utilisation": "the driver has no nvmlDeviceGetUtilizationRates",
+			"throttled":   "the driver has no nvmlDeviceGetCurrentClocksThrottleReasons",
+			"processes":   "the driver has no nvmlDeviceGetComputeRunningProcesses",
 		}}, r.GPUs[0])
 	assert.Equal(t, probe.GPU{Index: 1, Unknown: map[string]string{"gpu": "some error"}}, r.GPUs[1])
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -91,8 +92,14 @@ func examine(c *cobra.Command, s *settings) (*devicesDocument, error) {
 func (d *devicesDocument) merge(opened []runtime.BackendReport) {
 	for _, o := range opened {
 		for i := range d.Backends {
-			if b := &d.Backends[i]; b.Name == o.Name && b.Refused == "" {
+			b := &d.Backends[i]
+			if b.Name == o.Name && b.Refused == "" {
 				b.Refused = o.Refused
+			}
+			for k := range b.Devices {
+				if v := &b.Devices[k]; v.Backend == d.Chosen.Backend && v.Index == d.Chosen.Index {
+					*v = *d.Chosen // an open device knows more of itself
+				}
 			}
 		}
 	}
@@ -176,14 +183,17 @@ func writeHealth(w io.Writer, h *probe.Health) error {
 	}
 	fmt.Fprintln(w)
 	t := &table{}
-	t.add("GPU", "NAME", "UUID", "CAPABILITY", "MEMORY USED", "MEMORY", "TEMPERATURE", "BUSY", "ECC ERRORS", "MIG", "UNKNOWN")
+	t.add("GPU", "NAME", "UUID", "CAPABILITY", "MEMORY USED", "MEMORY", "TEMPERATURE", "BUSY", "SLOWED BY", "PROCESSES", "ECC ERRORS", "MIG", "UNKNOWN")
 	for _, g := range h.GPUs {
-		var temperature, busy, ecc, mig string
+		var temperature, busy, slowed, ecc, mig string
 		if g.Temperature != nil {
 			temperature = fmt.Sprintf("%d °C", *g.Temperature)
 		}
 		if g.Utilisation != nil {
 			busy = fmt.Sprintf("%d %%", g.Utilisation.GPU)
+		}
+		if g.Throttled != nil {
+			slowed = cmp.Or(strings.Join(g.Throttled, ", "), "nothing")
 		}
 		switch {
 		case g.ECCErrors != nil:
@@ -195,9 +205,26 @@ func writeHealth(w io.Writer, h *probe.Health) error {
 			mig = map[bool]string{true: "on", false: "off"}[*g.MIG]
 		}
 		t.add(strconv.Itoa(g.Index), g.Name, g.UUID, g.ComputeCapability, known(g.MemoryUsed), known(g.MemoryTotal), temperature,
-			busy, ecc, mig, reasons(g.Unknown))
+			busy, slowed, processes(g.Processes), ecc, mig, reasons(g.Unknown))
 	}
 	return t.write(w)
+}
+
+// processes tells how many there are and how much memory those have that say so.
+func processes(list []probe.Process) string {
+	if list == nil {
+		return ""
+	}
+	var memory uint64
+	for _, p := range list {
+		if p.Memory != nil {
+			memory += *p.Memory
+		}
+	}
+	if memory == 0 {
+		return strconv.Itoa(len(list))
+	}
+	return fmt.Sprintf("%d with %s", len(list), size(memory))
 }
 
 func known(bytes *uint64) string {

@@ -138,7 +138,8 @@ func TestDevices(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "credence-probe"), []byte(`#!/bin/sh
 echo '{"schema":1,"driver":"550.54","cuda":"12.4","gpus":[{"index":0,"name":"NVIDIA H200","uuid":"GPU-5","compute_capability":"9.0",
 "memory_total":150754820096,"memory_used":0,"temperature":41,"ecc":true,"ecc_errors":{"corrected":2,"uncorrected":0},"mig":false,
-"utilisation":{"gpu":7,"memory":1}},{"index":1,"ecc":false,"unknown":{"temperature":"lost","mig":"lost"}}]}'
+"utilisation":{"gpu":7,"memory":1},"throttled":["power cap"],"processes":[{"pid":5,"memory":1073741824},{"pid":6}]},
+{"index":1,"ecc":false,"throttled":[],"processes":[],"unknown":{"temperature":"lost","mig":"lost"}}]}'
 `), 0o755))
 	stdout, stderr, status := credence(t, "devices", "--device", "cpu,go", "--backend-dir", dir)
 	require.Zero(t, status, stderr)
@@ -147,8 +148,8 @@ echo '{"schema":1,"driver":"550.54","cuda":"12.4","gpus":[{"index":0,"name":"NVI
 	assert.Contains(t, stdout, "Requested: cpu,go (option)")
 	assert.Contains(t, stdout, "passed over cpu: ")
 	assert.Contains(t, stdout, "GPU health: driver 550.54, CUDA up to 12.4")
-	assert.Regexp(t, `(?m)^0 +NVIDIA H200 +GPU-5 +9\.0 +0 B +140\.4 GiB +41 °C +7 % +2 corrected, 0 not +off +-$`, stdout)
-	assert.Regexp(t, `(?m)^1 +- .* not counted: off +- +mig \(lost\), temperature \(lost\)$`, stdout)
+	assert.Regexp(t, `(?m)^0 +NVIDIA H200 +GPU-5 +9\.0 +0 B +140\.4 GiB +41 °C +7 % +power cap +2 with 1\.0 GiB +2 corrected, 0 not +off +-$`, stdout)
+	assert.Regexp(t, `(?m)^1 +- .* nothing +0 +not counted: off +- +mig \(lost\), temperature \(lost\)$`, stdout)
 }
 
 func TestBenchOps(t *testing.T) {

@@ -30,6 +30,8 @@ type GPU struct {
 	ECCErrors         *ECCErrors   `json:"ecc_errors,omitempty"`
 	MIG               *bool        `json:"mig,omitempty"` // the GPU is split into instances
 	Utilisation       *Utilisation `json:"utilisation,omitempty"`
+	Throttled         []string     `json:"throttled"` // why its clocks are held down; empty: they are not
+	Processes         []Process    `json:"processes"` // that compute on it, as far as this machine may see them
 
 	// Unknown says why a field above is missing, by its JSON name; under "gpu" why all of them are.
 	Unknown map[string]string `json:"unknown,omitempty"`
@@ -39,6 +41,12 @@ type GPU struct {
 type ECCErrors struct {
 	Corrected   uint64 `json:"corrected"`
 	Uncorrected uint64 `json:"uncorrected"`
+}
+
+// A Process computes on a GPU.
+type Process struct {
+	PID    uint32  `json:"pid"`
+	Memory *uint64 `json:"memory,omitempty"` // bytes of the GPU's; nil: the driver does not say
 }
 
 // Utilisation is the share of the last sampling period, in percent, in which the GPU computed and its memory was used.
