@@ -219,6 +219,11 @@ func (s *Stream) Read(dst []byte, src *Buffer, offset uint64) error {
 	return nil
 }
 
+// Post is Write without the wait: src may be used again on return, and what goes wrong later is reported by Sync.
+func (s *Stream) Post(dst *Buffer, offset uint64, src []byte) error {
+	return s.WriteAsync(dst, offset, unsafe.Pointer(unsafe.SliceData(src)), uint64(len(src)))
+}
+
 // WriteAsync queues a copy into a buffer. Until Sync returns, src must stay where it is: memory outside the Go heap, or
 // pinned (runtime.Pinner).
 func (s *Stream) WriteAsync(dst *Buffer, offset uint64, src unsafe.Pointer, bytes uint64) error {

@@ -1,6 +1,10 @@
 package ops
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // A Program is a graph lowered to what a device runs: operations over tensors that lie in numbered slots. It mirrors
 // credence_plan_desc. Slot 0 is the arena (inputs, temporaries, outputs), slot 1 the constants if there are any, then
@@ -16,6 +20,7 @@ type Program struct {
 	Segments     []*Segment // Segments[i] is bound to slot FirstSegment + i
 	FirstSegment int
 	Places       map[Tensor]Place // where inputs and outputs of the graph lie
+	Outputs      []Place          // of these the outputs, in the order in which they lie
 	HasInputs    bool
 }
 
@@ -258,7 +263,9 @@ func (g *Graph) Lower(where Lowering) (*Program, error) {
 			return nil, err
 		}
 		p.Places[Tensor{g, i + 1}] = at
+		p.Outputs = append(p.Outputs, at)
 	}
+	slices.SortStableFunc(p.Outputs, func(a, b Place) int { return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Base, b.Base)) })
 	return p, nil
 }
 

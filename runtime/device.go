@@ -34,8 +34,11 @@ type stream interface {
 	run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error
 	// cancel stops the submission with that tag and no other; any goroutine may call it.
 	cancel(tag uint64)
+	// write may leave before the memory is written, with src read: the work of this stream comes after it, others' after
+	// wait.
 	write(dst buffer, offset int64, src []byte) error
 	read(dst []byte, src buffer, offset int64) error
+	wait() error
 	close()
 }
 

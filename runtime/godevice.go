@@ -72,6 +72,7 @@ func (s *goStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, flo
 }
 
 func (s *goStream) cancel(tag uint64) { s.cancelled.Store(tag) }
+func (s *goStream) wait() error       { return nil }
 func (s *goStream) close()            {}
 
 func (s *goStream) write(dst buffer, offset int64, src []byte) error {

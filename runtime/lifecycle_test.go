@@ -430,3 +430,31 @@ func (w wrongStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, f
 	d.Data[0] = float64(math.Nextafter32(float32(d.Data[0]), 100))
 	return out.Write(d, ops.Memory{memory}, ints)
 }
+
+// A larger plan that is bound moves the arena: inputs written before are gone, and nobody computes with what lies there.
+func TestInputsDoNotSurviveALargerPlan(t *testing.T) {
+	eachDevice(t, func(t *testing.T, device string) {
+		rt := openTest(t, WithDevice(device))
+		d := newDoubler()
+		_, _, s, b := d.bind(t, rt)
+		b.SetInt(d.batch, 1)
+		require.NoError(t, b.Write(d.x, []float32{1, 2, 3}))
+		assert.True(t, b.Kept())
+		g := ops.NewGraph()
+		x := g.Input("x", ops.F32, ops.Dims(1<<16))
+		g.Output(ops.Sum(x))
+		p, err := rt.Compile(g, "large")
+		require.NoError(t, err)
+		large, err := s.Bind(p)
+		require.NoError(t, err)
+		assert.False(t, b.Kept())
+		assert.ErrorContains(t, b.Run(context.Background()), "write them again")
+		assert.Error(t, b.Read(d.y, make([]float32, 3)))
+		require.NoError(t, large.Write(x, make([]float32, 1<<16)))
+		require.NoError(t, large.Run(context.Background()))
+		y, err := d.run(b, []float32{1, 2, 3})
+		require.NoError(t, err)
+		assert.Equal(t, []float32{3, 6, 9}, y)
+		assert.True(t, b.Kept())
+	})
+}

@@ -53,7 +53,7 @@ func (n *nativeDevice) openStream() (stream, error) {
 	if err != nil {
 		return nil, fromNative("open stream", err)
 	}
-	return &nativeStream{s: s}, nil
+	return &nativeStream{d: n.d, s: s}, nil
 }
 
 func (n *nativeDevice) openPlan(p *ops.Program) (devicePlan, error) {
@@ -61,7 +61,7 @@ func (n *nativeDevice) openPlan(p *ops.Program) (devicePlan, error) {
 	if err != nil {
 		return nil, fromNative("open plan", err)
 	}
-	return &nativePlan{plan}, nil
+	return &nativePlan{plan, p}, nil
 }
 
 type nativeBuffer struct {
@@ -85,13 +85,18 @@ func (b *nativeBuffer) free() {
 	b.b.Free()
 }
 
-type nativePlan struct{ p *bindings.Plan }
+type nativePlan struct {
+	p       *bindings.Plan
+	program *ops.Program
+}
 
 func (p *nativePlan) close() { p.p.Close() }
 
 type nativeStream struct {
-	s     *bindings.Stream
-	slots []bindings.Slot
+	d       *bindings.Device
+	s       *bindings.Stream
+	slots   []bindings.Slot
+	fetched fetched
 }
 
 func (s *nativeStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, floats []float64) error {
@@ -100,21 +105,51 @@ func (s *nativeStream) run(p devicePlan, tag uint64, slots []slot, ints []int64,
 		b := x.b.(*nativeBuffer)
 		s.slots = append(s.slots, bindings.Slot{Buffer: b.b.Pointer(), Size: uint64(b.bytes)})
 	}
-	if err := s.s.Run(p.(*nativePlan).p, tag, s.slots, ints, floats); err != nil {
+	plan, arena := p.(*nativePlan), slots[0].b.(*nativeBuffer)
+	if arena.memory != nil || len(plan.program.Outputs) == 0 {
+		s.fetched.drop()
+		if err := s.s.Run(plan.p, tag, s.slots, ints, floats); err != nil {
+			return fromNative("run", err)
+		}
+		return nil
+	}
+	err := s.fetched.prepare(s.d, plan.program, ints)
+	if err == nil {
+		if err = s.s.Submit(plan.p, tag, s.slots, ints, floats); err == nil {
+			err = s.fetched.queue(s.s, arena)
+			if late := s.s.Sync(); err == nil { // whatever happened: nothing is under way on return
+				err = late
+			}
+		}
+	}
+	if err != nil {
+		s.fetched.drop()
 		return fromNative("run", err)
 	}
 	return nil
 }
 
 func (s *nativeStream) cancel(tag uint64) { s.s.Cancel(tag) }
-func (s *nativeStream) close()            { s.s.Close() }
+
+func (s *nativeStream) wait() error {
+	if err := s.s.Sync(); err != nil {
+		return fromNative("wait", err)
+	}
+	return nil
+}
+
+func (s *nativeStream) close() {
+	s.s.Close()
+	s.fetched.close()
+}
 
 func (s *nativeStream) write(dst buffer, offset int64, src []byte) error {
 	b := dst.(*nativeBuffer)
 	if b.memory != nil {
 		return copyHost(b.memory, offset, src, true)
 	}
-	if err := s.s.Write(b.b, uint64(offset), src); err != nil {
+	s.fetched.drop()
+	if err := s.s.Post(b.b, uint64(offset), src); err != nil {
 		return fromNative("write", err)
 	}
 	return nil
@@ -124,6 +159,9 @@ func (s *nativeStream) read(dst []byte, src buffer, offset int64) error {
 	b := src.(*nativeBuffer)
 	if b.memory != nil {
 		return copyHost(b.memory, offset, dst, false)
+	}
+	if s.fetched.copyTo(dst, b, offset) {
+		return nil
 	}
 	if err := s.s.Read(dst, b.b, uint64(offset)); err != nil {
 		return fromNative("read", err)

@@ -74,6 +74,7 @@ type silence struct{}
 func (silence) run(devicePlan, uint64, []slot, []int64, []float64) error { return nil }
 func (silence) cancel(uint64)                                            {}
 func (silence) write(buffer, int64, []byte) error                        { return nil }
+func (silence) wait() error                                              { return nil }
 func (silence) close()                                                   {}
 
 func (silence) read(dst []byte, _ buffer, _ int64) error {

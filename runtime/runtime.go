@@ -182,7 +182,10 @@ func (rt *Runtime) unwrap(b buffer) {
 func (rt *Runtime) upload(dst buffer, offset int64, src []byte) error {
 	rt.uploads.Lock()
 	defer rt.uploads.Unlock()
-	return rt.copies.write(dst, offset, src)
+	if err := rt.copies.write(dst, offset, src); err != nil {
+		return err
+	}
+	return rt.copies.wait()
 }
 
 func (rt *Runtime) download(dst []byte, src buffer, offset int64) error {

@@ -77,6 +77,9 @@ func (s *Session) Cached(key any, make func() (any, error)) (any, error) {
 	return v, err
 }
 
+// moved owns an arena that took the place of another.
+var moved = &Binding{}
+
 // A Binding is a plan with the memory of its segments and the values of its arguments, in one session.
 type Binding struct {
 	s        *Session
@@ -135,9 +138,17 @@ func (s *Session) Bind(p *Plan, memories ...*Memory) (*Binding, error) {
 			return nil, fmt.Errorf("bind %s: arena of %d bytes: %w", p.name, p.Peak(), err)
 		}
 		if s.arena != nil {
+			if err := s.stream.wait(); err != nil { // inputs may still be on their way to it
+				s.rt.release(arena)
+				b.releaseAll()
+				return nil, fmt.Errorf("bind %s: %w", p.name, err)
+			}
 			s.rt.release(s.arena)
+			if s.owner != nil {
+				s.owner = moved // what was written or computed is gone
+			}
 		}
-		s.arena, s.owner = arena, nil
+		s.arena = arena
 		for _, other := range s.bound {
 			other.slots[0].b = arena
 		}
@@ -253,6 +264,13 @@ func (b *Binding) usable() error {
 		}
 	}
 	return nil
+}
+
+// Kept reports whether the inputs written so far are still there: no other plan has used the session since.
+func (b *Binding) Kept() bool {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	return b.s.owner == b
 }
 
 // Run executes the plan and waits for it. When ctx ends first the run stops at the next operation or row tile and

@@ -64,6 +64,7 @@ func (rt *Runtime) timeCase(ctx context.Context, c ops.Case, each time.Duration,
 		return err
 	}
 	defer p.Close()
+	p.program.Outputs = nil // nobody reads them, so no run need bring them along
 	s, err := rt.NewSession()
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 func (p *Plan) openSingles() error {
 	for i := range p.program.Ops {
 		single := *p.program
-		single.Ops = p.program.Ops[i : i+1]
+		single.Ops, single.Outputs = p.program.Ops[i:i+1], nil
 		d, err := p.rt.dev.openPlan(&single)
 		if err != nil {
 			return err
@@ -29,16 +29,16 @@ func (p *Plan) openSingles() error {
 
 func (b *Binding) runValidated(ctx context.Context) error {
 	program := b.plan.program
+	image := make(ops.Memory, len(b.slots)) // of the slots as operations left them
 	for i := range program.Ops {
 		if ctx != nil && ctx.Err() != nil {
 			return cancelled("validate", ctx)
 		}
 		op := &program.Ops[i]
-		memory, err := b.snapshot(op)
-		if err != nil {
+		if err := b.snapshot(image, op); err != nil {
 			return err
 		}
-		call, err := op.Load(memory, b.ints, b.floats)
+		call, err := op.Load(image, b.ints, b.floats)
 		if err != nil {
 			return newError("validate", ErrInternal, err.Error())
 		}
@@ -46,34 +46,72 @@ func (b *Binding) runValidated(ctx context.Context) error {
 		if err := b.s.stream.run(b.plan.singles[i], b.s.tag, b.slots, b.ints, b.floats); err != nil {
 			return err
 		}
-		if memory, err = b.snapshot(op); err != nil {
+		if err := b.refresh(image, op); err != nil {
 			return err
 		}
-		if err := op.Check(call, memory, b.ints); err != nil {
+		if err := op.Check(call, image, b.ints); err != nil {
 			return newError("validate", ErrInternal, fmt.Sprintf("operation %d, %s, on %s: %v", i, op.Def.Name, b.s.rt.dev.info().Backend, err))
 		}
 	}
 	return nil
 }
 
-// snapshot reads the slots that an operation touches.
-func (b *Binding) snapshot(op *ops.ProgramOp) (ops.Memory, error) {
-	m := make(ops.Memory, len(b.slots))
+// snapshot reads the slots that an operation touches, those that the image does not have yet.
+func (b *Binding) snapshot(image ops.Memory, op *ops.ProgramOp) error {
 	for _, list := range [][]ops.Place{op.In, op.Out, op.InOut} {
 		for _, t := range list {
-			if m[t.Slot] != nil {
+			if image[t.Slot] != nil {
 				continue
 			}
 			buf := b.slots[t.Slot].b
-			if host := buf.host(); host != nil {
-				m[t.Slot] = host
+			if image[t.Slot] = buf.host(); image[t.Slot] != nil {
 				continue
 			}
-			m[t.Slot] = make([]byte, buf.size())
-			if err := b.s.stream.read(m[t.Slot], buf, 0); err != nil {
-				return nil, err
+			image[t.Slot] = make([]byte, buf.size())
+			if err := b.s.stream.read(image[t.Slot], buf, 0); err != nil {
+				return err
 			}
 		}
 	}
-	return m, nil
+	return nil
+}
+
+// refresh reads what an operation wrote, where the image is a copy.
+func (b *Binding) refresh(image ops.Memory, op *ops.ProgramOp) error {
+	for _, list := range [][]ops.Place{op.Out, op.InOut} {
+		for i := range list {
+			t := &list[i]
+			buf := b.slots[t.Slot].b
+			if buf.host() != nil {
+				continue
+			}
+			if from, to := extent(t, b.ints); to > from {
+				if err := b.s.stream.read(image[t.Slot][from:to], buf, from); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// extent is the range of bytes [from, to) of its slot that a tensor lies in; empty where it has no elements.
+func extent(t *ops.Place, ints []int64) (from, to int64) {
+	from = t.Base + t.Offset.At(ints)
+	to = from + t.DType.BlockBytes()
+	for k, d := range t.Shape.At(ints) {
+		if d == 0 {
+			return from, from
+		}
+		if k == len(t.Shape)-1 && t.DType.Block() > 1 {
+			to += t.DType.RowBytes(d) - t.DType.BlockBytes()
+			continue
+		}
+		if reach := (d - 1) * t.Strides[k]; reach < 0 {
+			from += reach
+		} else {
+			to += reach
+		}
+	}
+	return from, to
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/credence-ml/credence/ops"
 	"github.com/credence-ml/credence/runtime"
@@ -160,15 +161,35 @@ func (m *matches) slice(at, end, classes int) *matches {
 	return &matches{m.logits[at*classes : end*classes], m.q[at:end], m.distance[at:end], m.nearest[at:end]}
 }
 
+// A bound is the binding of an engine in a session, with the classes that were written there last: they are as many as
+// the support has rows, and mostly stay the same.
+type bound struct {
+	engine  *engine
+	binding *runtime.Binding
+	classes [][]int32
+}
+
+// write fills in the classes, which are never changed in place, unless they are still there.
+func (b *bound) write(classes [][]int32) (err error) {
+	kept := b.binding.Kept()
+	for i, c := range classes {
+		if kept && i < len(b.classes) && unsafe.SliceData(b.classes[i]) == unsafe.SliceData(c) {
+			continue
+		}
+		err = errors.Join(err, b.binding.WriteInt32(b.engine.class[i], c))
+	}
+	if b.classes = classes; err != nil {
+		b.classes = nil
+	}
+	return err
+}
+
 // run fills out for at most maxBatch rows x. classes are those of the rows of every part; exclude names for each
 // row of x a row of the support that does not count, or -1.
-func (e *engine) run(ctx context.Context, b *runtime.Binding, out *matches, x []float32, exclude []int32, classes [][]int32) error {
+func (e *engine) run(ctx context.Context, in *bound, out *matches, x []float32, exclude []int32, classes [][]int32) error {
+	b := in.binding
 	b.SetInt(e.batch, int64(len(exclude)))
-	err := errors.Join(b.Write(e.features, x), b.WriteInt32(e.exclude, exclude))
-	for i, c := range classes {
-		err = errors.Join(err, b.WriteInt32(e.class[i], c))
-	}
-	if err != nil {
+	if err := errors.Join(in.write(classes), b.Write(e.features, x), b.WriteInt32(e.exclude, exclude)); err != nil {
 		return err
 	}
 	if err := b.Run(ctx); err != nil {

@@ -192,21 +192,15 @@ func (m *Model) CalibrationRows() []CalibrationRow { return m.peek().calibration
 // Support lists the support rows in their order.
 func (m *Model) Support() []Record { return m.peek().present() }
 
-// bound is the binding of an engine in a session of the scheduler.
-type bound struct {
-	engine  *engine
-	binding *runtime.Binding
-}
-
 // bind is the session's binding of the engine; that of an engine from before an edit is closed.
-func (m *Model) bind(s *runtime.Session, e *engine) (*runtime.Binding, error) {
+func (m *Model) bind(s *runtime.Session, e *engine) (*bound, error) {
 	v, err := s.Cached(m, func() (any, error) { return &bound{}, nil })
 	if err != nil {
 		return nil, err
 	}
 	b := v.(*bound)
 	if b.engine == e {
-		return b.binding, nil
+		return b, nil
 	}
 	binding, err := e.bind(s, e.plan)
 	if err != nil {
@@ -215,8 +209,8 @@ func (m *Model) bind(s *runtime.Session, e *engine) (*runtime.Binding, error) {
 	if b.binding != nil {
 		b.binding.Close()
 	}
-	b.engine, b.binding = e, binding
-	return binding, nil
+	*b = bound{engine: e, binding: binding}
+	return b, nil
 }
 
 // match runs rows x past the support of st, in a session of the scheduler for each submission.

@@ -21,7 +21,7 @@ type round struct {
 	forward   *forward
 	rows      *part
 	engine    *engine
-	binding   *runtime.Binding
+	bound     *bound
 	projector *projector
 	self      []int32 // 0, 1, 2, ..: what the rows of train exclude
 	nobody    []int32 // -1, -1, ..
@@ -56,7 +56,8 @@ func newRound(rt *runtime.Runtime, c *Config, train, calibration *Data, mean, de
 	if r.forward, err = newForward(r.n, r.session); err != nil {
 		return r, err
 	}
-	r.binding, err = r.engine.bind(r.session, r.engine.plan)
+	binding, err := r.engine.bind(r.session, r.engine.plan)
+	r.bound = &bound{engine: r.engine, binding: binding}
 	return r, err
 }
 
@@ -95,7 +96,7 @@ func (r *round) sweep(ctx context.Context, x []float32, rows int, exclude, class
 	all := newMatches(rows, c.Classes)
 	for at := 0; at < rows; at += maxBatch {
 		end := min(at+maxBatch, rows)
-		err := r.engine.run(ctx, r.binding, all.slice(at, end, c.Classes), x[at*c.Dimension:end*c.Dimension], exclude[at:end], [][]int32{classes})
+		err := r.engine.run(ctx, r.bound, all.slice(at, end, c.Classes), x[at*c.Dimension:end*c.Dimension], exclude[at:end], [][]int32{classes})
 		if err != nil {
 			return nil, err
 		}

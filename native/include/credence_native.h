@@ -148,7 +148,8 @@ typedef struct credence_backend {
   void (*buffer_free)(credence_buffer *);
   void *(*buffer_host)(credence_buffer *); /* host address, or NULL where the host cannot see the memory */
   /* Copies are ordered after the stream's earlier work and complete when stream_sync returns; with a NULL stream they
-   * are complete on return. Host memory passed with a stream must stay put until then. */
+   * are complete on return. buffer_write has read its source when it returns; the memory that buffer_read fills must
+   * stay put until the copy is complete. */
   int32_t (*buffer_write)(credence_stream *, credence_buffer *dst, uint64_t offset, const void *src, uint64_t bytes,
                           credence_error *err);
   int32_t (*buffer_read)(credence_stream *, void *dst, credence_buffer *src, uint64_t offset, uint64_t bytes,
