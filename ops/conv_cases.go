@@ -4,18 +4,22 @@ import "math"
 
 // convShapes are placements of every sort: the layers of the Prob-PSENN networks in small, and odd ones.
 var convShapes = []convShape{
-	{2, 8, 8, 1, 5, 4, 4, 2, 2, 1, 1, 1, 1},   // first layer
-	{2, 8, 8, 3, 16, 4, 4, 2, 2, 1, 1, 1, 1},  // halving
-	{3, 4, 4, 7, 17, 4, 4, 1, 1, 0, 0, 0, 0},  // kernel covers the picture
-	{5, 1, 1, 9, 13, 1, 1, 1, 1, 0, 0, 0, 0},  // one pixel
-	{2, 5, 7, 4, 6, 1, 1, 1, 1, 0, 0, 0, 0},   // 1 x 1 kernel
-	{2, 7, 5, 3, 4, 3, 3, 1, 1, 1, 1, 1, 1},   // same size
-	{1, 11, 13, 2, 3, 5, 3, 3, 2, 2, 1, 0, 3}, // everything odd
-	{2, 6, 6, 2, 3, 2, 2, 3, 3, 0, 0, 0, 0},   // stride beyond the kernel: pixels never read
-	{1, 3, 3, 2, 2, 5, 5, 1, 1, 4, 4, 4, 4},   // padding larger than the picture
-	{1, 9, 9, 33, 35, 3, 3, 2, 2, 1, 1, 1, 1}, // channels beyond a vector
-	{2, 4, 5, 1, 1, 2, 3, 1, 2, 0, 1, 1, 0},   // one channel in and out
-	{17, 4, 4, 5, 8, 4, 4, 2, 2, 1, 1, 1, 1},  // many small pictures
+	{2, 8, 8, 1, 5, 4, 4, 2, 2, 1, 1, 1, 1},      // first layer
+	{2, 8, 8, 3, 16, 4, 4, 2, 2, 1, 1, 1, 1},     // halving
+	{3, 4, 4, 7, 17, 4, 4, 1, 1, 0, 0, 0, 0},     // kernel covers the picture
+	{5, 1, 1, 9, 13, 1, 1, 1, 1, 0, 0, 0, 0},     // one pixel
+	{2, 5, 7, 4, 6, 1, 1, 1, 1, 0, 0, 0, 0},      // 1 x 1 kernel
+	{2, 7, 5, 3, 4, 3, 3, 1, 1, 1, 1, 1, 1},      // same size
+	{1, 11, 13, 2, 3, 5, 3, 3, 2, 2, 1, 0, 3},    // everything odd
+	{2, 6, 6, 2, 3, 2, 2, 3, 3, 0, 0, 0, 0},      // stride beyond the kernel: pixels never read
+	{1, 3, 3, 2, 2, 5, 5, 1, 1, 4, 4, 4, 4},      // padding larger than the picture
+	{1, 9, 9, 33, 35, 3, 3, 2, 2, 1, 1, 1, 1},    // channels beyond a vector
+	{2, 4, 5, 1, 1, 2, 3, 1, 2, 0, 1, 1, 0},      // one channel in and out
+	{17, 4, 4, 5, 8, 4, 4, 2, 2, 1, 1, 1, 1},     // many small pictures
+	{1, 6, 6, 16, 20, 3, 3, 1, 1, 1, 1, 1, 1},    // channels of whole vectors, long sums over few pixels
+	{4, 8, 8, 8, 12, 3, 3, 1, 1, 1, 1, 1, 1},     // and middling ones
+	{1, 3, 3, 2, 16900, 2, 2, 1, 1, 0, 0, 0, 0},  // a wide result of few pixels
+	{1, 35, 35, 36, 4, 3, 3, 17, 17, 0, 0, 0, 0}, // strides that leave most pixels out
 }
 
 // benchShapes are the layers of the grey 32 x 32 network at batch 128 (prob-psenn, section 1.7), encoder then decoder.

@@ -47,6 +47,19 @@ func matMulCases() []Case {
 		Case{Name: "batch repeats", Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{MatMul(c.Normal(3, 4, 5), c.Normal(5, 6), MatMulOptions{}), MatMul(c.Normal(4, 5), c.Normal(3, 2, 5, 6), MatMulOptions{})}
 		}},
+		Case{Name: "many small products", Record: func(c *CaseGraph) []Tensor {
+			o := MatMulOptions{Bias: c.Normal(6), Activation: Activation{Kind: ActTanh}}
+			return []Tensor{MatMul(c.Normal(140, 3, 5), c.Normal(140, 5, 6), o)}
+		}},
+		Case{Name: "batch, long sums and bias", Record: func(c *CaseGraph) []Tensor {
+			o := MatMulOptions{Alpha: .5, Activation: Activation{Kind: ActReLU}}
+			y := MatMul(c.Normal(2, 3, 300), c.Normal(2, 300, 7), o)
+			o.Bias = c.Normal(8)
+			return []Tensor{y, MatMul(c.Normal(2, 3, 300), c.Normal(2, 300, 8), o)}
+		}},
+		Case{Name: "rows repeat", Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{MatMul(BroadcastTo(c.Normal(1, 5), Dims(4, 5)), BroadcastTo(c.Normal(1, 6), Dims(5, 6)), MatMulOptions{})}
+		}},
 		Case{Name: "rows strided", Record: func(c *CaseGraph) []Tensor {
 			return []Tensor{MatMul(Slice(c.Normal(7, 30), 1, N(3), N(11)), Slice(c.Normal(11, 20), 1, N(4), N(9)), MatMulOptions{})}
 		}},

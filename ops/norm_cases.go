@@ -29,6 +29,8 @@ func batchNormCases(f batchNormCase) []Case {
 		{Name: "one row", Record: at(none, 1, 9)},
 		{Name: "more rows than a chunk", Record: at(none, 1500, 17)},
 		{Name: "many channels", Record: at(none, 3, 1031)},
+		{Name: "many rows, a few channels", Record: at(leaky, 4999, 3)},
+		{Name: "many rows, channels of whole vectors", Record: at(leaky, 5003, 8)},
 		{Name: "empty", Record: func(c *CaseGraph) []Tensor { return append(at(none, 0, 3)(c), at(none, 3, 0)(c)...) }},
 		{Name: "batch argument", Record: func(c *CaseGraph) []Tensor {
 			n := c.Int("batch", 9, 5)
@@ -133,6 +135,9 @@ func rowNormCases(f func(x, gamma, beta Tensor) Tensor) []Case {
 	return []Case{
 		{Name: "prime sizes", Record: at(7, 37)},
 		{Name: "whole vectors", Record: at(5, 64)},
+		{Name: "long rows", Record: at(3, 773)},
+		{Name: "longer rows", Record: at(2, 1031)},
+		{Name: "longer rows of whole vectors", Record: at(2, 4100)},
 		{Name: "one row", Record: at(1, 19)},
 		{Name: "three axes", Record: at(3, 4, 5)},
 		{Name: "one axis", Record: at(23)},

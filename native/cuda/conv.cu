@@ -67,11 +67,13 @@ bool as_product(const cr_call *call, const cr_ctx *ctx, int what, const conv_sha
 /* ---- windows ---- */
 
 template <int kMicro, int kGroups, bool kFour>
-int32_t launch_tiles(const cr_ctx *ctx, const conv_windows &v, int64_t rows, int64_t phases, credence_error *err) {
+int32_t launch_tiles(const cr_ctx *ctx, const conv_windows &v, int64_t rows, int64_t phases, int64_t depth,
+                     credence_error *err) {
   using tile = conv_tile<kMicro>;
   const int64_t tiles_n = cu_blocks(v.n, tile::kCols), tiles = cu_blocks(rows, tile::kRows) * tiles_n;
   const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(conv_smaller(phases, 65535)));
-  const size_t shared = sizeof(float) * kGroups * 2 * tile::kStage;
+  size_t shared = sizeof(float) * kGroups * 2 * tile::kStage;
+  if (conv_flushes(depth, kGroups)) shared += sizeof(float) * kMicro * kMicro * kGroup * kGroups;
   return cu_launch(ctx, err, conv_tiles<kMicro, kGroups, kFour>, grid, dim3(kGroup * kGroups), shared, v, tiles_n);
 }
 
@@ -82,11 +84,11 @@ int32_t choose_tiles(const cr_ctx *ctx, const conv_windows &v, credence_error *e
   const int64_t rows = c.b * cu_blocks(v.dst_h, sh) * cu_blocks(v.dst_w, sw), phases = sh * sw; /* rows: at most */
   const int64_t depth = cu_blocks(c.r, sh) * cu_blocks(c.s, sw) * v.src_c;
   if (v.n > 32 && cu_blocks(rows, 128) * cu_blocks(v.n, 64) * phases >= kBlocks)
-    return launch_tiles<8, 1, kFour>(ctx, v, rows, phases, err);
+    return launch_tiles<8, 1, kFour>(ctx, v, rows, phases, depth, err);
   const int64_t tiles = cu_blocks(rows, 64) * cu_blocks(v.n, 32) * phases;
-  if (tiles >= 2 * kBlocks || depth < 4 * kDepth) return launch_tiles<4, 1, kFour>(ctx, v, rows, phases, err);
-  if (tiles > kBlocks / 2 || depth < 8 * kDepth) return launch_tiles<4, 2, kFour>(ctx, v, rows, phases, err);
-  return launch_tiles<4, 4, kFour>(ctx, v, rows, phases, err);
+  if (tiles >= 2 * kBlocks || depth < 4 * kDepth) return launch_tiles<4, 1, kFour>(ctx, v, rows, phases, depth, err);
+  if (tiles > kBlocks / 2 || depth < 8 * kDepth) return launch_tiles<4, 2, kFour>(ctx, v, rows, phases, depth, err);
+  return launch_tiles<4, 4, kFour>(ctx, v, rows, phases, depth, err);
 }
 
 int32_t run_windows(const cr_call *call, const cr_ctx *ctx, const conv_shape &c, bool gradient, credence_error *err) {

@@ -14,9 +14,28 @@ struct conv_shape {
 
 constexpr int kGroup = 128; /* threads that make one tile of results */
 constexpr int kDepth = 16;  /* of the tiles of its factors */
+constexpr int kFlush = 32;  /* tiles whose products are one chain of multiply-adds; the chains are added in order */
 /* What a launch is cut for, in blocks: two on each multiprocessor of an H100 or H200. A constant, and not what the
  * device has, so that a card of another size gives the same bits. */
 constexpr int64_t kBlocks = 264;
+
+/* kStep adjacent elements, 1 or 4; zeros for null. */
+template <int kStep>
+__device__ void conv_load(float *to, const float *from) {
+  if (kStep == 4) {
+    const float4 v = from != nullptr ? *reinterpret_cast<const float4 *>(from) : make_float4(0, 0, 0, 0);
+    to[0] = v.x, to[1 % kStep] = v.y, to[2 % kStep] = v.z, to[3 % kStep] = v.w;
+  } else {
+    to[0] = from != nullptr ? *from : 0.0f;
+  }
+}
+template <int kStep>
+__device__ void conv_store(float *to, const float *from) {
+  if (kStep == 4)
+    *reinterpret_cast<float4 *>(to) = make_float4(from[0], from[1 % kStep], from[2 % kStep], from[3 % kStep]);
+  else
+    *to = *from;
+}
 
 /* 16 kMicro rows and 8 kMicro columns of results, kMicro x kMicro per thread in pieces of 4 x 4: neighbouring threads
  * read neighbouring 16-byte words of shared memory. */
@@ -61,6 +80,21 @@ struct conv_tile {
 #pragma unroll
         for (int j = 0; j < kMicro; j++) sum[i][j] = fmaf(x[i], w[j], sum[i][j]);
     }
+  }
+
+  /* Puts the sums away, or adds them to what has been put away, and begins anew. shared: the group's room for it. */
+  __device__ void flush(float *shared, bool first) {
+    float *at = shared + threadIdx.x % kGroup;
+#pragma unroll
+    for (int k = 0; k < kMicro * kMicro; k++) {
+      at[k * kGroup] = first ? sum[k / kMicro][k % kMicro] : at[k * kGroup] + sum[k / kMicro][k % kMicro];
+      sum[k / kMicro][k % kMicro] = 0;
+    }
+  }
+  __device__ void add_flushed(const float *shared) {
+    const float *at = shared + threadIdx.x % kGroup;
+#pragma unroll
+    for (int k = 0; k < kMicro * kMicro; k++) sum[k / kMicro][k % kMicro] += at[k * kGroup];
   }
 
   /* Adds the sums of the groups of a block, in their order, into group 0's. shared: where the tiles were. */

@@ -16,7 +16,6 @@ struct conv_weight {
 };
 
 constexpr int kWeightGroups = 2;    /* of a block; each takes every other tile of pixels */
-constexpr int kWeightFlush = 32;    /* tiles whose products are one chain of multiply-adds */
 constexpr int64_t kMostChunks = 64; /* they are added up by one thread for each output */
 
 /* A pixel (image, p, q) of dy. */
@@ -86,14 +85,15 @@ struct pixel_reader {
       const bool inside = exists && first + thread() / kAcrossA + k * kLinesA < end &&
                           static_cast<uint32_t>(h) < static_cast<uint32_t>(height) &&
                           static_cast<uint32_t>(w) < static_cast<uint32_t>(width);
-      load(a + k * kStep, inside ? at.image + (static_cast<int64_t>(h) * width + w) * v.c.c + channel : nullptr);
+      conv_load<kStep>(a + k * kStep,
+                       inside ? at.image + (static_cast<int64_t>(h) * width + w) * v.c.c + channel : nullptr);
       if (k < kA - 1) pass.take(v, &at);
     }
     const bool some = col0 + col() < v.c.f;
 #pragma unroll
     for (int k = 0; k < kB; k++) {
       const int64_t pixel = first + thread() / kAcrossB + k * kLinesB;
-      load(b + k * kStep, some && pixel < end ? v.dy + pixel * v.c.f + col0 + col() : nullptr);
+      conv_load<kStep>(b + k * kStep, some && pixel < end ? v.dy + pixel * v.c.f + col0 + col() : nullptr);
     }
     skip.take(v, &at);
   }
@@ -101,26 +101,10 @@ struct pixel_reader {
   __device__ void put(float *to_a, float *to_b) const {
 #pragma unroll
     for (int k = 0; k < kA; k++)
-      store(to_a + (thread() / kAcrossA + k * kLinesA) * tile::kPitchA + row(), a + k * kStep);
+      conv_store<kStep>(to_a + (thread() / kAcrossA + k * kLinesA) * tile::kPitchA + row(), a + k * kStep);
 #pragma unroll
     for (int k = 0; k < kB; k++)
-      store(to_b + (thread() / kAcrossB + k * kLinesB) * tile::kPitchB + col(), b + k * kStep);
-  }
-
- private:
-  static __device__ void load(float *to, const float *from) {
-    if (kFour) {
-      const float4 v = from != nullptr ? *reinterpret_cast<const float4 *>(from) : make_float4(0, 0, 0, 0);
-      to[0] = v.x, to[1 % kStep] = v.y, to[2 % kStep] = v.z, to[3 % kStep] = v.w;
-    } else {
-      to[0] = from != nullptr ? *from : 0.0f;
-    }
-  }
-  static __device__ void store(float *to, const float *from) {
-    if (kFour)
-      *reinterpret_cast<float4 *>(to) = make_float4(from[0], from[1 % kStep], from[2 % kStep], from[3 % kStep]);
-    else
-      *to = *from;
+      conv_store<kStep>(to_b + (thread() / kAcrossB + k * kLinesB) * tile::kPitchB + col(), b + k * kStep);
   }
 };
 
@@ -148,7 +132,7 @@ __global__ void __launch_bounds__(kGroup *kWeightGroups) conv_weight_tiles(conv_
       __syncthreads(); /* one is enough: what is written next is the other half, which all have left by then */
       if (from + kAdvance < end) reader.fetch(v, from + kAdvance + group * kDepth, end, col0);
       chain.multiply(a, b);
-      if (++chained == kWeightFlush) {
+      if (++chained == kFlush) {
         sums.add(chain);
         chain.clear();
         chained = 0;

@@ -61,7 +61,7 @@ __device__ float conv_exact(const conv_windows &v, const conv_axis<Int> &ah, con
                             const float *window, Int h, Int w, Int col) {
   const conv_weights_at at = conv_weights_of(v, ah, aw);
   const Int src_h = static_cast<Int>(v.src_h), src_w = static_cast<Int>(v.src_w), channels = static_cast<Int>(v.src_c);
-  float sum = 0;
+  float sum = 0; /* of the taps' sums */
   for (Int i = 0; i < ah.taps; i++) {
     const Int row = h + i * ah.direction;
     if (row < 0 || row >= src_h) continue;
@@ -70,7 +70,9 @@ __device__ float conv_exact(const conv_windows &v, const conv_axis<Int> &ah, con
       if (column < 0 || column >= src_w) continue;
       const float *x = window + (i * ah.direction * src_w + j * aw.direction) * channels;
       const float *b = v.weights + at.start + i * at.tap_h + j * at.tap_w + col * at.made;
-      for (Int k = 0; k < channels; k++) sum = fmaf(x[k], b[k * at.read], sum);
+      float tap = 0;
+      for (Int k = 0; k < channels; k++) tap = fmaf(x[k], b[k * at.read], tap);
+      sum += tap;
     }
   }
   return sum;
@@ -131,7 +133,7 @@ struct window_reader {
       const conv_place &here = place[thread() * kStep / kDepth + q * kPerPass];
       const bool inside = left > 0 && static_cast<uint32_t>(here.h + dh) < static_cast<uint32_t>(src_h) &&
                           static_cast<uint32_t>(here.w + dw) < static_cast<uint32_t>(src_w);
-      load<kStep>(a + q * kStep, inside ? here.window + offset : nullptr);
+      conv_load<kStep>(a + q * kStep, inside ? here.window + offset : nullptr);
     }
     const float *weights = v.weights + step.start + col0 * step.made;
     if (v.gradient) { /* along the depth, as the windows */
@@ -139,7 +141,7 @@ struct window_reader {
 #pragma unroll
       for (int q = 0; q < kB / kStep; q++) {
         const int col = thread() * kStep / kDepth + q * kPerPass;
-        load<kStep>(b + q * kStep, left > 0 && col < n ? weights + col * step.made : nullptr);
+        conv_load<kStep>(b + q * kStep, left > 0 && col < n ? weights + col * step.made : nullptr);
       }
     } else { /* along the columns: the weights are a matrix of all depths */
       constexpr int kAcross = tile::kCols / kStep;
@@ -148,7 +150,7 @@ struct window_reader {
 #pragma unroll
       for (int q = 0; q < kB / kStep; q++) {
         const int l = line + q * (kGroup / kAcross);
-        load<kStep>(b + q * kStep, l < lines && col < n ? weights + (first + l) * step.read + col : nullptr);
+        conv_load<kStep>(b + q * kStep, l < lines && col < n ? weights + (first + l) * step.read + col : nullptr);
       }
     }
   }
@@ -167,31 +169,21 @@ struct window_reader {
       float *to = to_b + thread() / kAcross * tile::kPitchB + thread() % kAcross * kStep;
 #pragma unroll
       for (int q = 0; q < kB / kStep; q++, to += kGroup / kAcross * tile::kPitchB) {
-        if (kFour)
-          *reinterpret_cast<float4 *>(to) =
-              make_float4(b[q * kStep], b[q * kStep + 1 % kStep], b[q * kStep + 2 % kStep], b[q * kStep + 3 % kStep]);
-        else
-          *to = b[q];
+        conv_store<kStep>(to, b + q * kStep);
       }
-    }
-  }
-
- private:
-  /* kStep elements, or zeros. */
-  template <int kStep>
-  static __device__ void load(float *to, const float *from) {
-    if (kStep == 4) {
-      const float4 v = from != nullptr ? *reinterpret_cast<const float4 *>(from) : make_float4(0, 0, 0, 0);
-      to[0] = v.x, to[1 % kStep] = v.y, to[2 % kStep] = v.z, to[3 % kStep] = v.w;
-    } else {
-      to[0] = from != nullptr ? *from : 0.0f;
     }
   }
 };
 
+/* Whether sums of so many depths are flushed on their way. */
+__host__ __device__ inline bool conv_flushes(int64_t depth, int groups) {
+  return depth > (kFlush - 1) * kDepth * groups;
+}
+
 /* A block makes one tile; its groups share out the depth, so that small convolutions have enough threads. */
 template <int kMicro, int kGroups, bool kFour>
-__global__ void __launch_bounds__(kGroup *kGroups) conv_tiles(conv_windows v, int64_t tiles_n) {
+__global__ void __launch_bounds__(kGroup *kGroups, kMicro == 8 ? (kFour ? 3 : 2) : 1)
+    conv_tiles(conv_windows v, int64_t tiles_n) {
   using tile = conv_tile<kMicro>;
   CU_SHARED(bytes);
   float *stages = reinterpret_cast<float *>(bytes);
@@ -235,8 +227,9 @@ __global__ void __launch_bounds__(kGroup *kGroups) conv_tiles(conv_windows v, in
       window_reader<kMicro, kFour> reader;
       reader.start(k, group * kDepth, advance, aw.taps, channels);
       reader.fetch(v, place, ah, aw, at, col0);
+      float *flushed = stages + kGroups * 2 * tile::kStage + group * kMicro * kMicro * kGroup;
       int now = 0;
-      for (int32_t from = 0; from < k; from += advance, now ^= 1) {
+      for (int32_t from = 0, chained = 0; from < k; from += advance, now ^= 1) {
         float *a = stage + now * tile::kStage, *b = a + kDepth * tile::kPitchA;
         reader.put(a, b, v.gradient);
         __syncthreads(); /* one is enough: what is written next is the other half, which all have left by then */
@@ -245,7 +238,9 @@ __global__ void __launch_bounds__(kGroup *kGroups) conv_tiles(conv_windows v, in
           reader.fetch(v, place, ah, aw, at, col0);
         }
         sums.multiply(a, b);
+        if (++chained % kFlush == 0) sums.flush(flushed, chained == kFlush);
       }
+      if (conv_flushes(k, kGroups)) sums.add_flushed(flushed);
     }
     sums.gather(stages, group, kGroups);
     if (group == 0) {
@@ -290,7 +285,7 @@ constexpr int kFewChannels = 4, kTeam = 8, kFewThreads = 256;
 
 /* A tile would be mostly empty. Instead a team of lanes makes one pixel, each a part of the channels that are read. */
 template <bool kFour>
-__global__ void __launch_bounds__(kFewThreads, 4) conv_few(conv_windows v, int64_t pixels) {
+__global__ void __launch_bounds__(kFewThreads, 3) conv_few(conv_windows v, int64_t pixels) {
   const int64_t pixel = (static_cast<int64_t>(blockIdx.x) * kFewThreads + threadIdx.x) / kTeam;
   const int lane = threadIdx.x % kTeam;
   float sum[kFewChannels] = {};
@@ -299,8 +294,7 @@ __global__ void __launch_bounds__(kFewThreads, 4) conv_few(conv_windows v, int64
     const int32_t w = static_cast<int32_t>(pixel - line * v.dst_w), h = static_cast<int32_t>(line - image * v.dst_h);
     const int32_t sh = static_cast<int32_t>(v.c.sh), sw = static_cast<int32_t>(v.c.sw);
     const int32_t reach_h = h + static_cast<int32_t>(v.c.top), reach_w = w + static_cast<int32_t>(v.c.left);
-    const int32_t read = static_cast<int32_t>(v.src_c), src_w = static_cast<int32_t>(v.src_w),
-                  n = static_cast<int32_t>(v.n);
+    const int32_t read = static_cast<int32_t>(v.src_c), src_w = static_cast<int32_t>(v.src_w);
     const float *src = v.src + image * v.src_h * v.src_w * v.src_c;
     for (int32_t r = reach_h % sh, row = reach_h / sh; r < v.c.r && row >= 0; r += sh, row--) {
       if (row >= v.src_h) continue;
@@ -308,27 +302,25 @@ __global__ void __launch_bounds__(kFewThreads, 4) conv_few(conv_windows v, int64
         if (col >= src_w) continue;
         const float *x = src + (static_cast<int64_t>(row) * src_w + col) * read;
         const float *weights = v.weights + (r * v.c.s + s) * v.n * read;
-        constexpr int kStep = kFour ? 4 : 1;
-        for (int32_t k = lane * kStep; k < read; k += kTeam * kStep) {
-          float a[kStep];
-          if (kFour) {
-            const float4 u = *reinterpret_cast<const float4 *>(x + k);
-            a[0] = u.x, a[1 % kStep] = u.y, a[2 % kStep] = u.z, a[3 % kStep] = u.w;
-          } else {
-            a[0] = x[k];
-          }
+        constexpr int kStep = kFour ? 4 : 1, kChain = kTeam * kStep * 512; /* channels of one chain for each of kStep */
+        for (int32_t from = 0; from < read; from += kChain) {
+          float chain[kFewChannels][kStep] = {};
+          const int32_t end = read - from < kChain ? read : from + kChain;
+          for (int32_t k = from + lane * kStep; k < end; k += kTeam * kStep) {
+            float a[kStep], b[kStep];
+            conv_load<kStep>(a, x + k);
 #pragma unroll
-          for (int c = 0; c < kFewChannels; c++) {
-            if (c >= n) break;
-            const float *b = weights + c * read + k;
-            if (kFour) {
-              const float4 u = *reinterpret_cast<const float4 *>(b);
-              sum[c] =
-                  fmaf(a[3 % kStep], u.w, fmaf(a[2 % kStep], u.z, fmaf(a[1 % kStep], u.y, fmaf(a[0], u.x, sum[c]))));
-            } else {
-              sum[c] = fmaf(a[0], *b, sum[c]);
+            for (int c = 0; c < kFewChannels; c++) {
+              if (c >= v.n) break;
+              conv_load<kStep>(b, weights + static_cast<int64_t>(c) * read + k);
+#pragma unroll
+              for (int e = 0; e < kStep; e++) chain[c][e] = fmaf(a[e], b[e], chain[c][e]);
             }
           }
+#pragma unroll
+          for (int c = 0; c < kFewChannels; c++)
+#pragma unroll
+            for (int e = 0; e < kStep; e++) sum[c] += chain[c][e];
         }
       }
     }
