@@ -31,10 +31,10 @@ struct credence_device {
   _Atomic int32_t lost;    /* sticky */
   _Atomic int32_t planned; /* a plan was opened: options that plans depend on are settled */
   int32_t threads;
-  const char *backend;                                      /* "cpu": for messages */
-  void (*destroy)(credence_device *);                       /* when nobody holds it any more */
-  int32_t (*alive)(credence_device *, credence_error *err); /* CREDENCE_OK, or DEVICE_LOST with the reason; NULL: only
-                                                               faults lose it */
+  const char *backend;                /* "cpu": for messages */
+  void (*destroy)(credence_device *); /* when nobody holds it any more */
+  /* CREDENCE_OK, or DEVICE_LOST with the reason. NULL: only a fault that a test asked for loses it */
+  int32_t (*alive)(credence_device *, credence_error *err);
   cr_faults faults;
   const cr_op_row *rows[CREDENCE_OP_LIMIT]; /* by opcode; NULL: not implemented */
 };

@@ -1,6 +1,6 @@
 /* isa.h: one source, several instruction sets. CMake compiles every family file once per set with CR_ISA defined to
  * its name (generic, avx2, avx512) and the matching compiler flags; CR_NAME(x) makes the symbols distinct. The tables
- * are gathered in backend.c and one set is chosen when the device is opened. */
+ * are gathered in isa_select.c and one set is chosen when the device is opened. */
 #ifndef CREDENCE_CPU_ISA_H
 #define CREDENCE_CPU_ISA_H
 
