@@ -137,6 +137,7 @@ func crossEntropyCases() []Case {
 		sized("one column", false, 5, 1),
 		sized("no rows", false, 0, 5),
 		sized("longer rows", false, 3, 600),
+		long("many rows", 5000, 3),
 		long("long rows", 3, 4501),
 		long("very long rows", 2, 65540),
 		sized("large, ten classes", true, 65536, 10),

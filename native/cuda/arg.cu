@@ -89,8 +89,6 @@ __global__ void __launch_bounds__(32) arg_finish(const work w, int32_t parts) {
   if (threadIdx.x == 0) w.y[blockIdx.x] = place_of(key);
 }
 
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 template <bool LARGEST>
 int32_t run(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
   const cr_tensor *x = &call->in[0];
@@ -103,14 +101,14 @@ int32_t run(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
             1};
   if (w.n <= kLanesMost && (w.n <= 256 || w.rows >= kBlocks)) {
     while (w.lanes < 32 && w.lanes * kWays < w.n) w.lanes *= 2;
-    const int64_t blocks = least(cu_blocks(w.rows, CU_THREADS / w.lanes), INT32_MAX);
-    return cu_launch(ctx, err, arg_lanes<LARGEST>, dim3(static_cast<unsigned>(blocks)), CU_THREADS, 0, w);
+    return cu_launch(ctx, err, arg_lanes<LARGEST>, cu_grid_of(cu_blocks(w.rows, CU_THREADS / w.lanes)), CU_THREADS, 0,
+                     w);
   }
-  int64_t parts = w.rows == 0 ? 1 : least(cu_blocks(kBlocks, w.rows), cu_blocks(w.n, kPiece));
+  int64_t parts = w.rows == 0 ? 1 : cu_least(cu_blocks(kBlocks, w.rows), cu_blocks(w.n, kPiece));
   w.part = cu_blocks(w.n, parts);
   parts = cu_blocks(w.n, w.part);
   if (parts > 1) w.parts = reinterpret_cast<uint64_t *>(ctx->scratch);
-  const dim3 grid(static_cast<unsigned>(least(w.rows, INT32_MAX)), static_cast<unsigned>(parts));
+  const dim3 grid(static_cast<unsigned>(cu_least(w.rows, INT32_MAX)), static_cast<unsigned>(parts));
   const int32_t status = cu_launch(ctx, err, arg_blocks<LARGEST>, grid, CU_THREADS, 0, w);
   if (status != CREDENCE_OK || parts == 1) return status;
   return cu_launch(ctx, err, arg_finish, dim3(grid.x), 32, 0, w, static_cast<int32_t>(parts));

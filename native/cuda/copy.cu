@@ -189,9 +189,8 @@ int32_t move(const cr_ctx *ctx, move_work *w, int32_t size, credence_error *err)
   if (turned > 0) {
     turn_work v = {w->to, w->from, {}, 0, ctx->fault};
     v.total = cu_tiles_make(w->nest, turned, &v.tiles);
-    const dim3 grid(static_cast<unsigned>(v.total < INT32_MAX ? v.total : INT32_MAX));
     return with_unit(size, [&](auto unit) {
-      return cu_launch(ctx, err, turn_tiles<decltype(unit)>, grid, CU_TILE * CU_TILE_ROWS, 0, v);
+      return cu_launch(ctx, err, turn_tiles<decltype(unit)>, cu_grid_of(v.total), CU_TILE * CU_TILE_ROWS, 0, v);
     });
   }
   const char *const data[2] = {w->to, w->from};
@@ -293,12 +292,11 @@ int32_t convert(const cr_ctx *ctx, move_work *m, int32_t to_type, int32_t from_t
   w.total = cu_nest_group(&w.nest, 4);
   return cu_stored_switch(from_type, [&](auto from) {
     return cu_stored_switch(to_type, [&](auto to) -> int32_t {
-      constexpr bool known = from.value != to.value && from.value != CREDENCE_Q8_0 && from.value != CREDENCE_Q4_0 &&
-                             to.value != CREDENCE_Q8_0 && to.value != CREDENCE_Q4_0;
-      if constexpr (known)
-        return cu_launch(ctx, err, convert_fours<from.value, to.value>, cu_grid(w.total, kEach), CU_THREADS, 0, w);
+      constexpr int32_t FROM = decltype(from)::value, TO = decltype(to)::value;
+      if constexpr (FROM != TO && !cu_is_block(FROM) && !cu_is_block(TO))
+        return cu_launch(ctx, err, convert_fours<FROM, TO>, cu_grid(w.total, kEach), CU_THREADS, 0, w);
       else
-        return CREDENCE_INTERNAL;
+        return CREDENCE_INTERNAL; /* not with these types */
     });
   });
 }

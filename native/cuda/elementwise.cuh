@@ -148,8 +148,7 @@ int32_t ew_run(const cr_call *call, const cr_ctx *ctx, cu_scalar_value p, cu_sca
   if (axis > 0 && elements >= EW_TILED_ELEMENTS && w.nest.step[0][0] == 4) {
     ew_tile_work v = {w.y, {w.from[0], w.from[1]}, {turned[1] == axis, turned[2] == axis}, {}, 0, p, q};
     v.total = cu_tiles_make(w.nest, axis, &v.tiles);
-    const dim3 grid(static_cast<unsigned>(v.total < INT32_MAX ? v.total : INT32_MAX));
-    return cu_launch(ctx, err, ew_tiles<F, IN>, grid, CU_TILE * CU_TILE_ROWS, 0, v);
+    return cu_launch(ctx, err, ew_tiles<F, IN>, cu_grid_of(v.total), CU_TILE * CU_TILE_ROWS, 0, v);
   }
   return cu_launch(ctx, err, ew_elements<F, IN>, cu_grid(w.total, EW_EACH), CU_THREADS, 0, w);
 }

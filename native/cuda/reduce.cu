@@ -183,8 +183,6 @@ __global__ void __launch_bounds__(CU_THREADS) reduce_columns(const work w) {
 
 /* ---- the choice ---- */
 
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* The smallest power of two that is at least n, at most `most`. */
 int32_t power_above(int64_t n, int64_t most) {
   int32_t p = 1;
@@ -194,14 +192,14 @@ int32_t power_above(int64_t n, int64_t most) {
 
 /* How many parts `count` makes for `units` blocks, and how long they are. */
 int64_t divide(work *w, int64_t units, int64_t shortest) {
-  const int64_t parts = least(cu_blocks(kBlocks, units), cu_blocks(w->count, shortest));
+  const int64_t parts = cu_least(cu_blocks(kBlocks, units), cu_blocks(w->count, shortest));
   w->part = parts > 1 ? cu_blocks(w->count, parts) : w->count;
   return parts > 1 ? cu_blocks(w->count, w->part) : 1;
 }
 
 dim3 grid_of(int64_t x, int64_t y, int64_t z) {
-  return dim3(static_cast<unsigned>(least(x, INT32_MAX)), static_cast<unsigned>(y),
-              static_cast<unsigned>(least(z, 65535)));
+  return dim3(static_cast<unsigned>(cu_least(x, INT32_MAX)), static_cast<unsigned>(y),
+              static_cast<unsigned>(cu_least(z, 65535)));
 }
 
 /* Makes the elements of outputs groups of four, where they lie so. */

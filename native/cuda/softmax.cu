@@ -18,9 +18,11 @@ __host__ __device__ constexpr bool has_map(kind op) { return op != LOG_SUM_EXP &
 __host__ __device__ constexpr bool labelled(kind op) { return op == CROSS_ENTROPY || op == CROSS_ENTROPY_GRAD; }
 
 constexpr int64_t kShort = 1024;
+constexpr int64_t kMany = 512;                       /* so many rows fill a device */
 constexpr int kLong = 1024;                          /* threads of a block that has few others beside it */
 constexpr int64_t kFew = 64;                         /* fewer rows than this are cut into parts, */
 constexpr int64_t kSplit = 1 << 16, kHuge = 1 << 20; /* if so long; rows so long always are */
+constexpr int64_t kReported = 4096;                  /* so many labels cost a block less than another kernel would */
 constexpr int64_t kPart = 1 << 14, kParts = 1024;    /* elements of a part, at least; parts of a row, at most */
 
 struct stats {
@@ -34,6 +36,9 @@ struct work {
   int64_t rows, n, part;
   int32_t parts;
   stats *partial; /* [row, part] */
+  bool reports;   /* the kernel says what labels are wrong */
+  cu_fault *fault;
+  uint32_t op;
 };
 
 /* What the map needs besides elements. */
@@ -46,6 +51,25 @@ struct scalars {
 __device__ __forceinline__ int64_t label_of(const work &w, int64_t r) {
   const int32_t label = w.label[r];
   return label < 0 || label >= w.n ? -1 : label;
+}
+
+/* Reports the first label that names no class, if there is one. All threads of one block call it. */
+__device__ void report_labels(const work &w) {
+  __shared__ int64_t first[kLong / 32];
+  int64_t bad = w.rows;
+#pragma unroll 8
+  for (int64_t r = threadIdx.x; r < w.rows; r += blockDim.x)
+    if ((w.label[r] < -1 || w.label[r] >= w.n) && r < bad) bad = r;
+  for (int d = 16; d > 0; d /= 2) {
+    const int64_t other = __shfl_xor_sync(0xffffffffu, static_cast<long long>(bad), d);
+    if (other < bad) bad = other;
+  }
+  if (threadIdx.x % 32 == 0) first[threadIdx.x / 32] = bad;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (unsigned k = 1; k < blockDim.x / 32; k++)
+    if (first[k] < bad) bad = first[k];
+  if (bad < w.rows) cu_record(w.fault, w.op, CREDENCE_INVALID_ARGUMENT, bad, w.label[bad]);
 }
 
 /* The term that an element adds to the sum. */
@@ -94,6 +118,7 @@ template <kind OP, int LANES, int E>
 __global__ void __launch_bounds__(CU_THREADS) short_rows(const work w) {
   constexpr int each = CU_THREADS / LANES;
   constexpr bool pairs = !has_max(OP);
+  if (labelled(OP) && w.reports && blockIdx.x == 0) report_labels(w);
   const int lane = threadIdx.x % LANES, n = static_cast<int>(w.n);
   for (int64_t first = blockIdx.x * static_cast<int64_t>(each); first < w.rows;
        first += gridDim.x * static_cast<int64_t>(each)) { /* the same for all of a block */
@@ -243,6 +268,7 @@ enum pass { WHOLE, PARTS, FINISH };
  * or the row's result. */
 template <kind OP, pass PASS, bool FOURS>
 __global__ void __launch_bounds__(kLong) long_rows(const work w) {
+  if (labelled(OP) && PASS != FINISH && w.reports && blockIdx.x == 0 && blockIdx.y == 0) report_labels(w);
   const int64_t start = blockIdx.y * w.part, left = w.n - start, n = left < w.part ? left : w.part;
   for (int64_t r = blockIdx.x; r < w.rows; r += gridDim.x) {
     const float *x = w.x + r * w.n + start, *dy = has_max(OP) ? nullptr : w.dy + r * w.n + start;
@@ -265,23 +291,21 @@ __global__ void __launch_bounds__(kLong) long_rows(const work w) {
 
 /* ---- ops ---- */
 
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 template <kind OP, int LANES, int E>
 int32_t run_short(const cr_ctx *ctx, const work &w, credence_error *err) {
-  const int64_t blocks = least(cu_blocks(w.rows, CU_THREADS / LANES), INT32_MAX);
-  return cu_launch(ctx, err, short_rows<OP, LANES, E>, dim3(static_cast<unsigned>(blocks)), CU_THREADS, 0, w);
+  return cu_launch(ctx, err, short_rows<OP, LANES, E>, cu_grid_of(cu_blocks(w.rows, CU_THREADS / LANES)), CU_THREADS, 0,
+                   w);
 }
 
 template <kind OP, bool FOURS>
 int32_t run_long(const cr_ctx *ctx, work w, credence_error *err) {
-  const unsigned rows = static_cast<unsigned>(least(w.rows, INT32_MAX));
+  const unsigned rows = static_cast<unsigned>(cu_least(w.rows, INT32_MAX));
   w.part = w.n;
   if (w.n < kSplit || (w.rows >= kFew && w.n < kHuge)) {
-    const int threads = w.n > 4 * kLong && w.rows < 4 * ctx->multiprocessors ? kLong : CU_THREADS;
+    const int threads = w.n > 4 * kLong && w.rows < kMany ? kLong : CU_THREADS;
     return cu_launch(ctx, err, long_rows<OP, WHOLE, FOURS>, dim3(rows), threads, 0, w);
   }
-  w.parts = static_cast<int32_t>(least(cu_blocks(w.n, kPart), kParts));
+  w.parts = static_cast<int32_t>(cu_least(cu_blocks(w.n, kPart), kParts));
   w.part = cu_blocks(cu_blocks(w.n, w.parts), 4) * 4;
   w.parts = static_cast<int32_t>(cu_blocks(w.n, w.part));
   w.partial = reinterpret_cast<stats *>(ctx->scratch);
@@ -302,9 +326,12 @@ int32_t run(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
                   x->dim[1],
                   0,
                   1,
-                  nullptr};
+                  nullptr,
+                  x->dim[0] <= kReported,
+                  ctx->fault,
+                  ctx->op};
   if (w.rows == 0) return CREDENCE_OK;
-  if (labelled(OP)) {
+  if (labelled(OP) && !w.reports) {
     const int32_t status = cu_check_indices(ctx, w.label, w.rows, -1, w.n - 1, err);
     if (status != CREDENCE_OK) return status;
   }
@@ -323,7 +350,7 @@ int32_t run(const cr_call *call, const cr_ctx *ctx, credence_error *err) {
 void scratch(const cr_call *call, int32_t, cr_scratch *s) {
   const cr_tensor *x = &call->in[0];
   if (x->dim[1] >= kSplit)
-    s->shared = static_cast<size_t>(x->dim[0] * least(cu_blocks(x->dim[1], kPart), kParts)) * sizeof(stats);
+    s->shared = static_cast<size_t>(x->dim[0] * cu_least(cu_blocks(x->dim[1], kPart), kParts)) * sizeof(stats);
 }
 
 void explain(const cr_call *call, int64_t at, int64_t value, credence_error *err) {

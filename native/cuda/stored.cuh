@@ -68,7 +68,7 @@ __host__ __device__ constexpr int64_t cu_row_bytes(int32_t dtype, int64_t n) {
                                   : n * 2;
 }
 
-inline bool cu_is_block(int32_t dtype) { return dtype == CREDENCE_Q8_0 || dtype == CREDENCE_Q4_0; }
+constexpr bool cu_is_block(int32_t dtype) { return dtype == CREDENCE_Q8_0 || dtype == CREDENCE_Q4_0; }
 
 /* Whether rows of n elements that lie without gaps from data on all begin at multiples of 16 bytes, or need not: those
  * of block types are read without. */

@@ -124,11 +124,13 @@ int64_t cu_nest_group(cu_nest<T> *nest, int64_t width) {
   return cu_nest_close(nest);
 }
 
-/* Blocks of CU_THREADS that take `each` elements per thread; larger grids than a device holds go on in strides. */
-inline dim3 cu_grid(int64_t n, int64_t each) {
-  const int64_t blocks = cu_blocks(n, CU_THREADS * each);
-  return dim3(static_cast<unsigned>(blocks < INT32_MAX ? blocks : INT32_MAX));
-}
+inline int64_t cu_least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* So many blocks; kernels whose work is more than a grid holds go on in strides. */
+inline dim3 cu_grid_of(int64_t blocks) { return dim3(static_cast<unsigned>(cu_least(blocks, INT32_MAX))); }
+
+/* Blocks of CU_THREADS that take `each` elements per thread. */
+inline dim3 cu_grid(int64_t n, int64_t each) { return cu_grid_of(cu_blocks(n, CU_THREADS * each)); }
 
 /* ---- tiles: operands that are adjacent along another axis than the result are turned in shared memory ---- */
 
