@@ -12,7 +12,8 @@ foreach(family IN LISTS CREDENCE_FAMILIES)
     list(APPEND CREDENCE_CUDA_FAMILIES ${family})
   endif()
 endforeach()
-set(CREDENCE_CUDA_PARTS match_codes match_direct match_screen match_settle) # of families
+set(CREDENCE_CUDA_PARTS # of families
+  ffn_down ffn_select ffn_up match_codes match_direct match_screen match_settle)
 set(CREDENCE_CUDA_CU ${CREDENCE_CUDA_SHARED} ${CREDENCE_CUDA_FAMILIES} ${CREDENCE_CUDA_PARTS})
 list(TRANSFORM CREDENCE_CUDA_CU PREPEND ${PROJECT_SOURCE_DIR}/native/cuda/)
 list(TRANSFORM CREDENCE_CUDA_CU APPEND .cu)

@@ -189,6 +189,26 @@ __device__ __forceinline__ cu_piece<T> cu_load_piece(const char *row, int64_t pi
   }
 }
 
+/* The first n < 8 of them, zeros beyond; rows of blocks have no such rest. */
+template <int32_t T>
+__device__ __forceinline__ cu_piece<T> cu_load_rest(const char *row, int64_t piece, int64_t n) {
+  cu_piece<T> r = {};
+  if constexpr (T == CREDENCE_F32) {
+    const float *p = reinterpret_cast<const float *>(row) + CU_PIECE * piece;
+    float e[CU_PIECE];
+#pragma unroll
+    for (int i = 0; i < CU_PIECE; i++) e[i] = i < n ? __ldg(p + i) : 0;
+    r = {{e[0], e[1], e[2], e[3]}, {e[4], e[5], e[6], e[7]}};
+  } else if constexpr (T == CREDENCE_F16 || T == CREDENCE_BF16) {
+    const uint16_t *p = reinterpret_cast<const uint16_t *>(row) + CU_PIECE * piece;
+    uint32_t e[CU_PIECE];
+#pragma unroll
+    for (int i = 0; i < CU_PIECE; i++) e[i] = i < n ? __ldg(p + i) : 0;
+    r.halves = {e[0] | e[1] << 16, e[2] | e[3] << 16, e[4] | e[5] << 16, e[6] | e[7] << 16};
+  }
+  return r;
+}
+
 template <int32_t T>
 __device__ __forceinline__ void cu_widen_piece(const cu_piece<T> &r, float (&v)[CU_PIECE]) {
   if constexpr (T == CREDENCE_F32) {
