@@ -84,6 +84,9 @@ func (s *Stream) Write(*Buffer, uint64, []byte) error { return errStub("buffer_w
 // Read fails in a build without cgo.
 func (s *Stream) Read([]byte, *Buffer, uint64) error { return errStub("buffer_read") }
 
+// Post fails in a build without cgo.
+func (s *Stream) Post(*Buffer, uint64, []byte) error { return errStub("buffer_write") }
+
 // WriteAsync fails in a build without cgo.
 func (s *Stream) WriteAsync(*Buffer, uint64, unsafe.Pointer, uint64) error {
 	return errStub("buffer_write")
