@@ -21,6 +21,8 @@ func distanceCases(f func(c *CaseGraph, x, y Tensor) []Tensor, points func(c *Ca
 		sized("long rows", 5, 3, 1000),
 		sized("one element", 1, 1, 1),
 		sized("one row each", 1, 1, 19),
+		sized("one row of x", 1, 131, 12),
+		sized("few rows of x", 3, 131, 5),
 		sized("no rows of x", 0, 3, 5),
 		sized("rows of nothing", 3, 2, 0),
 		{Name: "strided rows", Record: func(c *CaseGraph) []Tensor {

@@ -151,6 +151,7 @@ func topKCases() []Case {
 			x := c.Values(F32, v, 1, 20)
 			return append(append(f(x, 20), f(x, 16)...), f(Full(c.Graph, F32, nan, Dims(2, 40)), 5)...)
 		}},
+		{Name: "most of a long row", NoGradient: true, Record: func(c *CaseGraph) []Tensor { return f(distinct(c, 2, 2600), 2100) }},
 		bench("large, vocabulary", 32, 32000, 50),
 		bench("large, support", 4, 100000, 2048),
 		bench("large, short rows", 1024, 1000, 10),
@@ -169,6 +170,7 @@ func topKGradCases() []Case {
 		sized("whole rows", 3, 37, 37),
 		sized("nothing chosen", 3, 5, 0),
 		sized("no rows", 0, 5, 2),
+		sized("long rows", 2, 4100, 30),
 		sized("large", 1024, 1000, 50),
 	}
 }
