@@ -92,8 +92,8 @@ __device__ __forceinline__ void lower_key(key *least, key k) {
 
 /* Hands the distances of Q queries, first .. first + Q - 1 of those that there are, to `row` of y to use, in every
  * thread of the block alike; live: there is such a row. A block takes one tile of kRows rows and Q queries after the
- * other. Rows come 16 bytes a thread, the next block of terms while the last is summed up; with Q = 1 that is the rate
- * of memory, with Q = 16 two thirds of the arithmetic's (a tile's row is read once for 16 queries). */
+ * other. Rows come 16 bytes a thread, the next block of terms while the last is summed up. With Q = 1 reading is all
+ * there is to wait for; with Q = 16 a row is read once for 32 operations on each of its elements. */
 template <int Q, class Use>
 __global__ void __launch_bounds__(kRows) scan(queries x, rows y, int64_t d, Use use) {
   __shared__ float4 xs[Q * kPieces], ys[kRows * (kPieces + 1)]; /* a row more than 128 bytes apart: no bank twice */
