@@ -102,12 +102,16 @@ __global__ void __launch_bounds__(CU_TILE *CU_TILE_ROWS) ew_tiles(const ew_tile_
     for (int j = 0; j < IN; j++) {
       if (!w.turned[j]) continue;
       const char *from = w.from[j] + at[j + 1] + x * w.tiles.row_step[j + 1];
-      for (int c = y; c < CU_TILE; c += CU_TILE_ROWS)
+#pragma unroll
+      for (int k = 0; k < CU_TILE / CU_TILE_ROWS; k++) {
+        const int c = y + k * CU_TILE_ROWS;
         if (c < columns && x < rows)
           turned[j][c][x] = *reinterpret_cast<const float *>(from + c * w.tiles.column_step[j + 1]);
+      }
     }
     __syncthreads();
-    for (int r = y; r < CU_TILE; r += CU_TILE_ROWS) {
+    for (int k = 0; k < CU_TILE / CU_TILE_ROWS; k++) {
+      const int r = y + k * CU_TILE_ROWS;
       if (r >= rows || x >= columns) continue;
       float u[2];
 #pragma unroll
