@@ -11,6 +11,8 @@ enum { FORWARD, GRAD_INPUT, GRAD_WEIGHT };
 /* The kernels count within one picture and along a window in 32 bits, with room for taps beyond the end. */
 constexpr int64_t kMost = int64_t{1} << 30, kBeyond = 80;
 
+constexpr int64_t kMostTerms = 1024; /* of a weight gradient's sums that cuBLAS makes */
+
 conv_shape shape_of(const cr_call *call, int what) {
   const cr_tensor &x = what == GRAD_INPUT ? call->out[0] : call->in[0];
   const cr_tensor &w = what == GRAD_WEIGHT ? call->out[0] : call->in[1];
@@ -38,6 +40,8 @@ bool as_product(const cr_call *call, const cr_ctx *ctx, int what, const conv_sha
       c.r == 1 && c.s == 1 && c.sh == 1 && c.sw == 1 && c.top == 0 && c.left == 0 && c.p == c.h && c.q == c.w;
   const bool covers = c.p == 1 && c.q == 1 && c.top == 0 && c.left == 0 && c.r == c.h && c.s == c.w;
   if (!pointwise && !covers) return false;
+  /* few sums, and long ones: they are better shared out by chunks */
+  if (what == GRAD_WEIGHT && c.b * c.p * c.q > kMostTerms) return false;
   const int64_t rows = pointwise ? c.b * c.h * c.w : c.b, inner = pointwise ? c.c : c.r * c.s * c.c;
   *g = {};
   g->a = floats(call->in[0]), g->b = call->in[1].data, g->y = results(call->out[0]);

@@ -61,7 +61,7 @@ __device__ float conv_exact(const conv_windows &v, const conv_axis<Int> &ah, con
                             const float *window, Int h, Int w, Int col) {
   const conv_weights_at at = conv_weights_of(v, ah, aw);
   const Int src_h = static_cast<Int>(v.src_h), src_w = static_cast<Int>(v.src_w), channels = static_cast<Int>(v.src_c);
-  float sum = 0; /* of the taps' sums */
+  float sum = 0;
   for (Int i = 0; i < ah.taps; i++) {
     const Int row = h + i * ah.direction;
     if (row < 0 || row >= src_h) continue;
@@ -70,9 +70,12 @@ __device__ float conv_exact(const conv_windows &v, const conv_axis<Int> &ah, con
       if (column < 0 || column >= src_w) continue;
       const float *x = window + (i * ah.direction * src_w + j * aw.direction) * channels;
       const float *b = v.weights + at.start + i * at.tap_h + j * at.tap_w + col * at.made;
-      float tap = 0;
-      for (Int k = 0; k < channels; k++) tap = fmaf(x[k], b[k * at.read], tap);
-      sum += tap;
+      for (Int from = 0; from < channels; from += kFlush * kDepth) {
+        const Int end = channels - from < kFlush * kDepth ? channels : from + kFlush * kDepth;
+        float chain = 0;
+        for (Int k = from; k < end; k++) chain = fmaf(x[k], b[k * at.read], chain);
+        sum += chain;
+      }
     }
   }
   return sum;
