@@ -206,6 +206,8 @@ func TestCopiesOnStream(t *testing.T) {
 	require.NoError(t, w.ReadAsync(unsafe.Pointer(&dst[0]), b, 32, 16))
 	require.NoError(t, w.Sync())
 	assert.Equal(t, src, dst)
+	require.NoError(t, w.Post(b, 32, []byte("0123456789abcdef")))
+	assert.EqualError(t, w.Post(b, 60, []byte("01234")), "buffer_write: invalid argument: write past the end")
 	assert.EqualError(t, w.WriteAsync(b, 60, unsafe.Pointer(&src[0]), 16),
 		"buffer_write: invalid argument: write past the end")
 	assert.EqualError(t, w.ReadAsync(unsafe.Pointer(&dst[0]), b, 60, 16),

@@ -30,9 +30,9 @@ type Prediction struct {
 // first, so programs need not.
 //
 // There is something to choose only on a GPU. There rehearse makes the model on a runtime that computes nothing and
-// takes no memory. What it would allocate must fit, or the error says how much is missing. Under CREDENCE_DEVICE=auto a
-// model that does not fit, or that the CPU runs faster by the speeds measured on this machine (see MeasureSpeed), is
-// placed on the CPU.
+// takes no memory. What it would allocate must fit, or the error says how much is missing, and the GPU must have the
+// operations that it compiles. Under CREDENCE_DEVICE=auto a model that the GPU cannot take, or that the CPU runs faster
+// by the speeds measured on this machine (see MeasureSpeed), is placed on the CPU.
 func (rt *Runtime) Place(name string, rehearse func(*Runtime) error) (*Runtime, error) {
 	if rt.parent != nil || !rt.separate() {
 		return rt, nil
@@ -62,20 +62,22 @@ func (rt *Runtime) Place(name string, rehearse func(*Runtime) error) (*Runtime, 
 func (rt *Runtime) separate() bool { return rt.report.Chosen.Backend == "cuda" }
 
 func (rt *Runtime) place(p *Placement, programs []*ops.Program) (*Runtime, error) {
-	short := rt.shortage(p.Memory)
+	refused := rt.refuses(p, programs)
 	if !rt.config.Device.Auto() {
 		p.Reason = "requested by " + rt.report.Origin
-		if short != "" {
-			return nil, newError("place "+p.Name, ErrOutOfMemory, short+"; CREDENCE_DEVICE=cpu or auto runs it in the host's memory")
+		if refused != nil {
+			refused.Detail += "; CREDENCE_DEVICE=cpu or auto runs it on the CPU"
+			return nil, refused
 		}
 		return rt, nil
 	}
-	if short != "" {
+	if refused != nil {
 		other, err := rt.onCPU()
 		if err != nil {
-			return nil, &Error{Op: "place " + p.Name, Kind: ErrOutOfMemory, Detail: short + "; and there is no other device: " + reasonOf(err), Cause: err}
+			refused.Detail += "; and there is no other device: " + reasonOf(err)
+			return nil, refused
 		}
-		p.Reason = "does not fit: " + short
+		p.Reason = fmt.Sprintf("%v on %s: %s", refused.Kind, rt.report.Chosen.Name, refused.Detail)
 		return other, nil
 	}
 	own, cpu, err := rt.speeds()
@@ -92,6 +94,24 @@ func (rt *Runtime) place(p *Placement, programs []*ops.Program) (*Runtime, error
 	}
 	p.Reason = fmt.Sprintf("predicted %v here, %v on %s; CREDENCE_DEVICE=cuda overrides", short3(there.Time), short3(here.Time), rt.report.Chosen.Name)
 	return rt.onCPU()
+}
+
+// refuses says why the device cannot take a model: too little memory, or an operation that it does not have. nil: it can.
+func (rt *Runtime) refuses(p *Placement, programs []*ops.Program) *Error {
+	if short := rt.shortage(p.Memory); short != "" {
+		return &Error{Op: "place " + p.Name, Kind: ErrOutOfMemory, Detail: short}
+	}
+	for _, program := range programs {
+		plan, err := rt.dev.openPlan(program)
+		var e *Error
+		switch {
+		case err == nil:
+			plan.close()
+		case errors.As(err, &e) && e.Kind == ErrUnsupported:
+			return &Error{Op: "place " + p.Name, Kind: e.Kind, Detail: e.Detail, Cause: e.Cause}
+		}
+	}
+	return nil
 }
 
 // onCPU is the runtime beside rt on the CPU. It is opened once, and closed with rt.
@@ -133,21 +153,13 @@ func (rt *Runtime) shortage(bytes int64) string {
 	return fmt.Sprintf("%s are needed, %s %s: %s are missing", bytesText(bytes), bytesText(free), of, bytesText(bytes-free))
 }
 
-// explainMemory adds to the error of an allocation on a GPU how much is missing.
-func (rt *Runtime) explainMemory(err error, bytes int64) error {
+// explainMemory adds the way out to an allocation that failed on a GPU, whose backend says how much is missing.
+func (rt *Runtime) explainMemory(err error) error {
 	var e *Error
 	if !rt.separate() || !errors.As(err, &e) || e.Kind != ErrOutOfMemory {
 		return err
 	}
-	short := rt.shortage(bytes)
-	if short == "" { // in pieces too small, or somebody was faster
-		short = bytesText(bytes) + " are needed"
-	}
-	detail := short + "; CREDENCE_DEVICE=cpu runs in the host's memory"
-	if e.Detail != "" {
-		detail += ": " + e.Detail
-	}
-	return &Error{Op: e.Op, Kind: e.Kind, Detail: detail, Cause: e.Cause}
+	return &Error{Op: e.Op, Kind: e.Kind, Detail: e.Detail + "; CREDENCE_DEVICE=cpu runs in the host's memory", Cause: e.Cause}
 }
 
 // bytesText writes a size for a person.

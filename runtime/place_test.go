@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,7 +27,7 @@ func (d *distant) info() DeviceInfo {
 
 func (d *distant) alloc(bytes int64) (buffer, error) {
 	if bytes > d.free {
-		return nil, newError("allocate", ErrOutOfMemory, "cudaErrorMemoryAllocation: out of memory")
+		return nil, newError("allocate", ErrOutOfMemory, fmt.Sprintf("%d bytes are missing", bytes-d.free))
 	}
 	b, err := d.goDevice.alloc(bytes)
 	return &distantBuffer{b}, err
@@ -231,7 +232,7 @@ func TestPlaceWhatDoesNotFit(t *testing.T) {
 		rt := openDistant(t, "cuda", free)
 		_, err := rt.Place("layer", m.make)
 		require.ErrorIs(t, err, ErrOutOfMemory)
-		assert.EqualError(t, err, "place layer: out of memory: "+want+"; CREDENCE_DEVICE=cpu or auto runs it in the host's memory")
+		assert.EqualError(t, err, "place layer: out of memory: "+want+"; CREDENCE_DEVICE=cpu or auto runs it on the CPU")
 		assert.Empty(t, rt.Report().Placements)
 		to, err := rt.Place("small", (&layerModel{n: 8}).make)
 		require.NoError(t, err)
@@ -249,7 +250,7 @@ func TestPlaceWhatDoesNotFit(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "cpu", to.Device().Backend)
 		p := rt.Report().Placements[0]
-		assert.Equal(t, "does not fit: "+want, p.Reason)
+		assert.Equal(t, "out of memory on distant: "+want, p.Reason)
 		assert.Equal(t, "cpu", p.Backend)
 		assert.Empty(t, p.Predicted)
 	})
@@ -262,10 +263,39 @@ func TestPlaceWhatDoesNotFit(t *testing.T) {
 		rt := openDistant(t, "cuda", free)
 		_, err := rt.Allocate(ops.NewSegment("w").Add("w", ops.F32, 512, 1024).Segment)
 		require.ErrorIs(t, err, ErrOutOfMemory)
-		assert.EqualError(t, err, "segment w: allocate: out of memory: 2.0 MiB are needed, 1.0 MiB of 1.00 GiB are free on distant: "+
-			"1.0 MiB are missing; CREDENCE_DEVICE=cpu runs in the host's memory: cudaErrorMemoryAllocation: out of memory")
+		assert.EqualError(t, err, "segment w: allocate: out of memory: 1048576 bytes are missing; CREDENCE_DEVICE=cpu runs in the host's memory")
 		assert.Zero(t, rt.Allocated())
 	})
+}
+
+// limited lacks an operation.
+type limited struct{ distant }
+
+func (d *limited) openPlan(p *ops.Program) (devicePlan, error) {
+	for i, op := range p.Ops {
+		if op.Def.Opcode == ops.OpMatmul {
+			return nil, newError("open plan", ErrUnsupported, fmt.Sprintf("op %d, matmul: unknown here", i))
+		}
+	}
+	return d.distant.openPlan(p)
+}
+
+func TestPlaceWhatTheGPUCannotRun(t *testing.T) {
+	rt := openDistant(t, "cuda", 1<<30)
+	rt.dev = &limited{distant{free: 1 << 30}}
+	_, err := rt.Place("layer", (&layerModel{n: 8}).make)
+	require.ErrorIs(t, err, ErrUnsupported)
+	assert.EqualError(t, err, "place layer: unsupported: op 0, matmul: unknown here; CREDENCE_DEVICE=cpu or auto runs it on the CPU")
+	rt.Close()
+	if !nativeAvailable() {
+		return
+	}
+	rt = openDistant(t, "auto", 1<<30)
+	rt.dev = &limited{distant{free: 1 << 30}}
+	to, err := rt.Place("layer", (&layerModel{n: 8}).make)
+	require.NoError(t, err)
+	assert.Equal(t, "cpu", to.Device().Backend)
+	assert.Equal(t, "unsupported on distant: op 0, matmul: unknown here", rt.Report().Placements[0].Reason)
 }
 
 // What a device copies counts as its memory.

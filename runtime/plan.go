@@ -118,9 +118,9 @@ func (rt *Runtime) Map(s *ops.Segment, data []byte) (*Memory, error) {
 		return nil, err
 	}
 	defer rt.leave()
-	b, err := rt.dev.wrap(data)
+	b, err := rt.dev.wrap(data[:s.Bytes()])
 	if err != nil {
-		return nil, fmt.Errorf("segment %s: %w", s.Name, rt.explainMemory(err, int64(len(data))))
+		return nil, fmt.Errorf("segment %s: %w", s.Name, rt.explainMemory(err))
 	}
 	live.buffers.Add(1)
 	if b.host() == nil { // a copy

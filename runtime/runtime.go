@@ -150,7 +150,7 @@ func (rt *Runtime) alloc(bytes int64) (buffer, error) {
 	b, err := rt.dev.alloc(bytes)
 	if err != nil {
 		rt.allocated.Add(-bytes)
-		return nil, rt.explainMemory(err, bytes)
+		return nil, rt.explainMemory(err)
 	}
 	live.buffers.Add(1)
 	return b, nil
