@@ -16,9 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/credence-ml/credence/ops"
+	"github.com/credence-ml/credence/runtime/testenv"
 )
 
-// The GPU's benchmarks (ci/gpu, ci/bench/gpu.sh): Credence by its stream's clock against NVIDIA's libraries and PyTorch,
+// The GPU's benchmarks (ci/gpu): Credence by its stream's clock against NVIDIA's libraries and PyTorch,
 // which run in processes of their own and take turns with it. Each prints rows of one Markdown table:
 // what, median time, against what, its median time, ratio, aim.
 
@@ -41,7 +42,7 @@ func gpuRuntime(t *testing.T) *Runtime {
 }
 
 func openBench(t *testing.T, options ...Option) *Runtime {
-	rt, err := Open(append([]Option{WithBackendDir(buildLib())}, options...)...)
+	rt, err := Open(append([]Option{WithBackendDir(testenv.CUDADir(), buildLib())}, options...)...)
 	require.NoError(t, err)
 	t.Cleanup(rt.Close)
 	return rt
@@ -55,7 +56,7 @@ func benchRow(what string, ours float64, against string, theirs, ratio, aim floa
 		return
 	}
 	text := "-"
-	if aim > 0 {
+	if aim > 0 && !*benchTiny {
 		text = fmt.Sprintf("%.2f: missed", aim)
 		if ratio >= aim {
 			text = fmt.Sprintf("%.2f: reached", aim)

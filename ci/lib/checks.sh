@@ -34,7 +34,7 @@ check_clang_format() {
   sources '*.c' '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 "$formatter" --dry-run -Werror
 }
 
-scripts=(.ci/run ci/chroot ci/cuda ci/demo ci/test ci/bench/run ci/bench/*.sh)
+scripts=(.ci/run ci/chroot ci/cuda ci/demo ci/gpu ci/test ci/bench/run ci/bench/*.sh)
 
 check_scripts() {
   local script

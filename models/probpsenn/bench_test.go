@@ -44,7 +44,7 @@ func TestServeBenchmarks(t *testing.T) {
 	if !*serveBench {
 		t.Skip("with -credence.bench")
 	}
-	options := []runtime.Option{runtime.WithBackendDir(testenv.BackendDir())}
+	options := []runtime.Option{runtime.WithBackendDir(testenv.CUDADir(), testenv.BackendDir())}
 	if os.Getenv("CREDENCE_DEVICE") == "" {
 		options = append(options, runtime.WithDevice("cpu"))
 	}

@@ -1,4 +1,4 @@
-/* What NVIDIA's own libraries do on this device: the other side of the GPU benchmarks (runtime/bench_gpu_test.go).
+/* What NVIDIA's own libraries do on this device: the other side of the GPU benchmarks (runtime/gpu_bench_test.go).
  * Answers requests, one per line of standard input, with the nanoseconds of each repetition by events:
  *
  *   device REPEAT                                        one line of text: name, driver, runtime, cuBLAS
