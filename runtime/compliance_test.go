@@ -93,6 +93,11 @@ func withGradients(t *testing.T, g *ops.CaseGraph, c ops.Case) []ops.Tensor {
 
 // runCase compiles with gaps between tensors, poisons the arena, runs, and checks that the gaps are untouched.
 func runCase(t *testing.T, rt *Runtime, g *ops.CaseGraph, outs []ops.Tensor) []*ops.Dense {
+	return runCaseAgain(t, rt, g, outs, 1)[0]
+}
+
+// runCaseAgain does so several times with one binding, and returns the outputs of each.
+func runCaseAgain(t *testing.T, rt *Runtime, g *ops.CaseGraph, outs []ops.Tensor, times int) (values [][]*ops.Dense) {
 	g.Output(outs...)
 	roots, err := g.Roots()
 	require.NoError(t, err)
@@ -108,15 +113,22 @@ func runCase(t *testing.T, rt *Runtime, g *ops.CaseGraph, outs []ops.Tensor) []*
 	ints, floats := g.Arguments()
 	copy(b.ints, ints)
 	copy(b.floats, floats)
+	for range times {
+		values = append(values, b.runCase(t, g, outs, used))
+	}
+	return values
+}
 
+func (b *Binding) runCase(t *testing.T, g *ops.CaseGraph, outs []ops.Tensor, used func(int64) bool) (values []*ops.Dense) {
+	s, places := b.s, b.plan.program.Places
 	image := make(ops.Memory, len(b.slots))
 	image[0] = make([]byte, s.arena.size())
 	for i := range image[0] {
 		image[0][i] = 0xff // NaN, and -1 as an index
 	}
 	for _, in := range g.Inputs() {
-		at := p.program.Places[in.Tensor]
-		require.NoError(t, at.Write(&in.Data, image, ints))
+		at := places[in.Tensor]
+		require.NoError(t, at.Write(&in.Data, image, b.ints))
 	}
 	require.NoError(t, s.stream.write(s.arena, 0, image[0]))
 	s.owner = b
@@ -127,13 +139,12 @@ func runCase(t *testing.T, rt *Runtime, g *ops.CaseGraph, outs []ops.Tensor) []*
 			t.Fatalf("guard byte %d of the arena was overwritten with %#x", i, byte)
 		}
 	}
-	var values []*ops.Dense
 	for _, o := range outs {
-		at := p.program.Places[o]
+		at := places[o]
 		if at.Slot != 0 {
 			continue // a constant or a variable
 		}
-		d, err := at.Read(image, ints)
+		d, err := at.Read(image, b.ints)
 		require.NoError(t, err)
 		values = append(values, d)
 	}
