@@ -27,8 +27,8 @@ var variables = []Variable{
 	{
 		Name: "CREDENCE_DEVICE", Default: "auto", Values: deviceValues,
 		Doc: "Device to run on. One name is strict: an error if it cannot be had. auto is cuda,cpu,go, and the log says " +
-			"why the earlier ones were passed over; on a GPU a model that does not fit, or that runs faster on the CPU by " +
-			"measured speeds, goes there. cuda,cpu keeps every model on the GPU if there is one.",
+			"why the earlier ones were passed over; a model that the GPU cannot take, or that runs faster on the CPU by " +
+			"measured speeds, goes there. With cuda,cpu speeds do not count.",
 		parse: func(c *Config, v string) (err error) { c.Device, err = ParseDevice(v); return err },
 	}, {
 		Name: "CREDENCE_BACKEND_DIR", Default: "", Values: "absolute directories separated by " + string(filepath.ListSeparator),

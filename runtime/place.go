@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/credence-ml/credence/ops"
@@ -32,7 +33,8 @@ type Prediction struct {
 // There is something to choose only on a GPU. There rehearse makes the model on a runtime that computes nothing and
 // takes no memory. What it would allocate must fit, or the error says how much is missing, and the GPU must have the
 // operations that it compiles. Under CREDENCE_DEVICE=auto a model that the GPU cannot take, or that the CPU runs faster
-// by the speeds measured on this machine (see MeasureSpeed), is placed on the CPU.
+// by the speeds measured on this machine (see MeasureSpeed), is placed on the CPU. A list of devices does not go by
+// speeds: with cuda,cpu only what the GPU cannot take is placed on the CPU.
 func (rt *Runtime) Place(name string, rehearse func(*Runtime) error) (*Runtime, error) {
 	if rt.parent != nil || !rt.separate() {
 		return rt, nil
@@ -63,15 +65,11 @@ func (rt *Runtime) separate() bool { return rt.report.Chosen.Backend == "cuda" }
 
 func (rt *Runtime) place(p *Placement, programs []*ops.Program) (*Runtime, error) {
 	refused := rt.refuses(p, programs)
-	if !rt.config.Device.Auto() {
-		p.Reason = "requested by " + rt.report.Origin
-		if refused != nil {
+	if refused != nil {
+		if !slices.Contains(rt.config.Device.Choices(), DeviceChoice{Backend: "cpu"}) {
 			refused.Detail += "; CREDENCE_DEVICE=cpu or auto runs it on the CPU"
 			return nil, refused
 		}
-		return rt, nil
-	}
-	if refused != nil {
 		other, err := rt.onCPU()
 		if err != nil {
 			refused.Detail += "; and there is no other device: " + reasonOf(err)
@@ -79,6 +77,10 @@ func (rt *Runtime) place(p *Placement, programs []*ops.Program) (*Runtime, error
 		}
 		p.Reason = fmt.Sprintf("%v on %s: %s", refused.Kind, rt.report.Chosen.Name, refused.Detail)
 		return other, nil
+	}
+	if !rt.config.Device.Auto() {
+		p.Reason = "requested by " + rt.report.Origin
+		return rt, nil
 	}
 	own, cpu, err := rt.speeds()
 	if err != nil {

@@ -239,20 +239,29 @@ func TestPlaceWhatDoesNotFit(t *testing.T) {
 		assert.Same(t, rt, to)
 		assert.Equal(t, "requested by option", rt.Report().Placements[0].Reason)
 	})
-	t.Run("auto", func(t *testing.T) {
-		rt := openDistant(t, "auto", free)
-		to, err := rt.Place("layer", m.make)
-		if !nativeAvailable() {
-			require.ErrorIs(t, err, ErrOutOfMemory)
-			assert.ErrorContains(t, err, want+"; and there is no other device: ")
-			return
-		}
+	for _, request := range []string{"auto", "cuda,cpu"} {
+		t.Run(request, func(t *testing.T) {
+			rt := openDistant(t, request, free)
+			to, err := rt.Place("layer", m.make)
+			if !nativeAvailable() {
+				require.ErrorIs(t, err, ErrOutOfMemory)
+				assert.ErrorContains(t, err, want+"; and there is no other device: ")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, "cpu", to.Device().Backend)
+			p := rt.Report().Placements[0]
+			assert.Equal(t, "out of memory on distant: "+want, p.Reason)
+			assert.Equal(t, "cpu", p.Backend)
+			assert.Empty(t, p.Predicted)
+		})
+	}
+	t.Run("a list is no matter of speed", func(t *testing.T) {
+		rt := openDistant(t, "cuda,cpu", free)
+		to, err := rt.Place("small", (&layerModel{n: 8}).make)
 		require.NoError(t, err)
-		assert.Equal(t, "cpu", to.Device().Backend)
-		p := rt.Report().Placements[0]
-		assert.Equal(t, "out of memory on distant: "+want, p.Reason)
-		assert.Equal(t, "cpu", p.Backend)
-		assert.Empty(t, p.Predicted)
+		assert.Same(t, rt, to)
+		assert.Equal(t, "requested by option", rt.Report().Placements[0].Reason)
 	})
 	t.Run("limit", func(t *testing.T) {
 		rt := openDistant(t, "cuda", 1<<30, WithMemoryLimit(free))

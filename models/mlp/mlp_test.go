@@ -357,3 +357,25 @@ func TestMistakes(t *testing.T) {
 		assert.False(t, errors.Is(err, runtime.ErrInternal))
 	}
 }
+
+// auto places the model, trains and answers wherever that was.
+func TestAutoPlaces(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(testenv.CUDADir(), "libcredence_cuda.so")); err != nil {
+		t.Skip("neither a GPU nor the emulated CUDA backend")
+	}
+	testenv.NeedBackend(t, "cpu")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	rt, err := runtime.Open(runtime.WithBackendDir(testenv.CUDADir(), testenv.BackendDir()), runtime.WithDevice("auto"))
+	require.NoError(t, err)
+	defer rt.Close()
+	require.Equal(t, "cuda", rt.Device().Backend)
+	m, err := New(rt, Config{Inputs: 2, Hidden: []int{4}, Classes: 2})
+	require.NoError(t, err)
+	defer m.Close()
+	p := rt.Report().Placements
+	require.Len(t, p, 1)
+	assert.Equal(t, "mlp", p[0].Name)
+	assert.Len(t, p[0].Predicted, 2, p[0].Reason)
+	require.NoError(t, m.Train(context.Background(), []float32{0, 1, 1, 0}, []int32{0, 1}, TrainOptions{Epochs: 2}))
+	require.NoError(t, m.PredictInto(context.Background(), make([]float32, 4), []float32{0, 1, 1, 0}))
+}
