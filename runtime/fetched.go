@@ -7,8 +7,8 @@ import (
 	"github.com/credence-ml/credence/ops"
 )
 
-// What a plan outputs is mostly read at once, tensor by tensor, and each copy from a GPU that somebody waits for costs
-// about 10 us. So a run on a device whose memory the host does not see brings its outputs along, if they are small.
+// What a plan outputs is mostly read at once, tensor by tensor, and each copy from a GPU that somebody waits for takes
+// microseconds, however small it is. So a run on a device whose memory the host does not see brings its outputs along, if they are small.
 const (
 	fetchBytes = 1 << 20 // of one run at most; what is larger is copied when it is read
 	fetchGap   = 4096    // outputs no farther apart are one copy

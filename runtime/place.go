@@ -63,6 +63,7 @@ func (rt *Runtime) Place(name string, rehearse func(*Runtime) error) (*Runtime, 
 // separate reports whether the device has memory of its own, and launches of its own cost: a GPU.
 func (rt *Runtime) separate() bool { return rt.report.Chosen.Backend == "cuda" }
 
+// place decides, and puts the reason into p.
 func (rt *Runtime) place(p *Placement, programs []*ops.Program) (*Runtime, error) {
 	refused := rt.refuses(p, programs)
 	if refused != nil {

@@ -166,6 +166,8 @@ func (d *devicesDocument) state(b *runtime.BackendReport, v *runtime.DeviceInfo)
 		return "refused: " + b.Refused
 	case v == nil:
 		return "has no device"
+	case d.Chosen != nil && d.Requested == "auto" && d.Chosen.Backend == "cuda" && v.Backend == "cpu":
+		return "usable, for models that are faster there"
 	case d.Chosen != nil:
 		return "usable, not needed"
 	}
