@@ -81,6 +81,13 @@ struct work {
   int64_t columns, column_step; /* columns, or groups of four; how far apart the results of columns lie */
 };
 
+template <class V>
+__device__ __forceinline__ V element(const work &w, const char *x, int64_t index) {
+  int64_t at[1];
+  cu_place(w.reduced, index, at);
+  return *reinterpret_cast<const V *>(x + at[0]);
+}
+
 /* Joins elements first, first + stride ... before end. */
 template <join J, class V>
 __device__ __forceinline__ V chains(const work &w, const char *x, int64_t first, int64_t end, int64_t stride) {
@@ -89,14 +96,18 @@ __device__ __forceinline__ V chains(const work &w, const char *x, int64_t first,
     V a[kWays];
 #pragma unroll
     for (int k = 0; k < kWays; k++) a[k] = neutral<J, V>();
-    for (int step = 0; step < kChain && first < end; step++, first += kWays * stride) {
+    for (int step = 0; step < kChain && first + (kWays - 1) * stride < end; step++, first += kWays * stride) {
+      V v[kWays]; /* all are on their way before the first is needed */
 #pragma unroll
-      for (int k = 0; k < kWays; k++) {
-        if (first + k * stride >= end) break;
-        int64_t at[1];
-        cu_place(w.reduced, first + k * stride, at);
-        a[k] = joined<J>(a[k], term<J>(*reinterpret_cast<const V *>(x + at[0])));
-      }
+      for (int k = 0; k < kWays; k++) v[k] = element<V>(w, x, first + k * stride);
+#pragma unroll
+      for (int k = 0; k < kWays; k++) a[k] = joined<J>(a[k], term<J>(v[k]));
+    }
+    if (first + (kWays - 1) * stride >= end) {
+#pragma unroll
+      for (int k = 0; k < kWays - 1; k++)
+        if (first + k * stride < end) a[k] = joined<J>(a[k], term<J>(element<V>(w, x, first + k * stride)));
+      first = end;
     }
     total = joined<J>(total, joined<J>(joined<J>(a[0], a[1]), joined<J>(a[2], a[3])));
   }

@@ -6,15 +6,17 @@
 
 constexpr int CU_THREADS = 256;
 
-/* Axes innermost first: sizes, and T steps along each. Division by a size is a multiplication for indices below 2^31
- * (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994, figure 4.1). */
+/* Axes innermost first: sizes, and T steps along each. Division by a size is a multiplication (Granlund and Montgomery,
+ * "Division by invariant integers using multiplication", 1994, figure 4.1), of 32 bits where all indices are less than
+ * 2^31, else of 64. */
 template <int T>
 struct cu_nest {
   int32_t axes;  // at least 1
   bool wide;     // some index is 2^31 or more
   int64_t dim[CREDENCE_MAX_DIMS];
   int64_t step[T][CREDENCE_MAX_DIMS];
-  uint32_t magic[CREDENCE_MAX_DIMS], shift[CREDENCE_MAX_DIMS];
+  uint64_t magic[CREDENCE_MAX_DIMS];
+  uint32_t shift[CREDENCE_MAX_DIMS];
 };
 
 /* To be called when dims are settled: a nest without axes gets one of size 1. Returns the number of indices. */
@@ -24,12 +26,13 @@ int64_t cu_nest_close(cu_nest<T> *nest) {
   int64_t total = 1;
   for (int32_t k = 0; k < nest->axes; k++) total *= nest->dim[k];
   nest->wide = total >= int64_t{1} << 31;
-  for (int32_t k = 0; k < nest->axes && !nest->wide && total > 0; k++) {
+  for (int32_t k = 0; k < nest->axes && total > 0; k++) {
     const uint64_t d = static_cast<uint64_t>(nest->dim[k]);
     uint32_t s = 0;
     while (uint64_t{1} << s < d) s++;
     nest->shift[k] = s;
-    nest->magic[k] = static_cast<uint32_t>((((uint64_t{1} << s) - d) << 32) / d + 1);
+    const unsigned __int128 part = (uint64_t{1} << s) - d;
+    nest->magic[k] = static_cast<uint64_t>((part << (nest->wide ? 64 : 32)) / d + 1);
   }
   return total;
 }
@@ -77,26 +80,21 @@ template <int T>
 __device__ __forceinline__ void cu_place(const cu_nest<T> &nest, int64_t index, int64_t (&offset)[T]) {
 #pragma unroll
   for (int j = 0; j < T; j++) offset[j] = 0;
-  if (nest.wide) {
-#pragma unroll 1
-    for (int k = 0; k < nest.axes; k++) {
-      const int64_t outer = index / nest.dim[k], at = index - outer * nest.dim[k];
-#pragma unroll
-      for (int j = 0; j < T; j++) offset[j] += at * nest.step[j][k];
-      index = outer;
-    }
-    return;
-  }
-  uint32_t rest = static_cast<uint32_t>(index);
+  uint64_t rest = static_cast<uint64_t>(index);
 #pragma unroll
   for (int k = 0; k < CREDENCE_MAX_DIMS; k++) {
-    uint32_t at = rest;
+    uint64_t at = rest;
     if (k + 1 < nest.axes) {
-      rest = (__umulhi(rest, nest.magic[k]) + rest) >> nest.shift[k];
-      at -= rest * static_cast<uint32_t>(nest.dim[k]);
+      if (nest.wide)
+        rest = (__umul64hi(rest, nest.magic[k]) + rest) >> nest.shift[k];
+      else
+        rest = (__umulhi(static_cast<uint32_t>(rest), static_cast<uint32_t>(nest.magic[k])) +
+                static_cast<uint32_t>(rest)) >>
+               nest.shift[k];
+      at -= rest * static_cast<uint64_t>(nest.dim[k]);
     }
 #pragma unroll
-    for (int j = 0; j < T; j++) offset[j] += at * nest.step[j][k];
+    for (int j = 0; j < T; j++) offset[j] += static_cast<int64_t>(at) * nest.step[j][k];
     if (k + 1 >= nest.axes) break;
   }
 }
