@@ -206,7 +206,18 @@ func TestCopiesOnStream(t *testing.T) {
 	require.NoError(t, w.ReadAsync(unsafe.Pointer(&dst[0]), b, 32, 16))
 	require.NoError(t, w.Sync())
 	assert.Equal(t, src, dst)
-	require.NoError(t, w.Post(b, 32, []byte("0123456789abcdef")))
+	within := &struct { // bytes of something that has pointers too
+		bytes [16]byte
+		next  *int
+	}{next: new(int)}
+	copy(within.bytes[:], "0123456789abcdef")
+	require.NoError(t, w.Post(b, 32, within.bytes[:]))
+	require.NoError(t, w.Write(b, 32, within.bytes[:]))
+	clear(within.bytes[:])
+	require.NoError(t, w.Read(within.bytes[:], b, 32))
+	assert.Equal(t, "0123456789abcdef", string(within.bytes[:]))
+	require.NoError(t, w.Post(b, 64, nil))
+	assert.Error(t, w.Post(b, 65, nil))
 	assert.EqualError(t, w.Post(b, 60, []byte("01234")), "buffer_write: invalid argument: write past the end")
 	assert.EqualError(t, w.WriteAsync(b, 60, unsafe.Pointer(&src[0]), 16),
 		"buffer_write: invalid argument: write past the end")

@@ -190,15 +190,23 @@ func (s *Stream) Clock() (uint64, error) {
 	return uint64(t), nil
 }
 
+// nothing is where an empty slice is taken to lie. A slice's bytes are passed as &b[0], which tells cgo that they are
+// all that C may touch: they may be part of something that has pointers elsewhere.
+var nothing [1]byte
+
 // Write copies host memory into a buffer, after the stream's earlier work, and is done on return: it waits for the
 // stream and reports what Sync would. With a nil Stream it waits for nobody.
 func (s *Stream) Write(dst *Buffer, offset uint64, src []byte) error {
 	if err := s.checkCopy("buffer_write", dst); err != nil {
 		return err
 	}
+	n := len(src)
+	if n == 0 {
+		src = nothing[:]
+	}
 	var e nativeError
-	status := C.crb_buffer_write_now(dst.lib.c(), s.c(), dst.c(), C.uint64_t(offset),
-		unsafe.Pointer(unsafe.SliceData(src)), C.uint64_t(len(src)), e.c())
+	status := C.crb_buffer_write_now(dst.lib.c(), s.c(), dst.c(), C.uint64_t(offset), unsafe.Pointer(&src[0]),
+		C.uint64_t(n), e.c())
 	if status != 0 {
 		return e.failed("buffer_write", int32(status))
 	}
@@ -210,9 +218,13 @@ func (s *Stream) Read(dst []byte, src *Buffer, offset uint64) error {
 	if err := s.checkCopy("buffer_read", src); err != nil {
 		return err
 	}
+	n := len(dst)
+	if n == 0 {
+		dst = nothing[:]
+	}
 	var e nativeError
-	status := C.crb_buffer_read_now(src.lib.c(), s.c(), unsafe.Pointer(unsafe.SliceData(dst)), src.c(),
-		C.uint64_t(offset), C.uint64_t(len(dst)), e.c())
+	status := C.crb_buffer_read_now(src.lib.c(), s.c(), unsafe.Pointer(&dst[0]), src.c(), C.uint64_t(offset),
+		C.uint64_t(n), e.c())
 	if status != 0 {
 		return e.failed("buffer_read", int32(status))
 	}
@@ -221,7 +233,22 @@ func (s *Stream) Read(dst []byte, src *Buffer, offset uint64) error {
 
 // Post is Write without the wait: src may be used again on return, and what goes wrong later is reported by Sync.
 func (s *Stream) Post(dst *Buffer, offset uint64, src []byte) error {
-	return s.WriteAsync(dst, offset, unsafe.Pointer(unsafe.SliceData(src)), uint64(len(src)))
+	if s == nil {
+		return errClosed("buffer_write", "the stream")
+	}
+	if err := s.checkCopy("buffer_write", dst); err != nil {
+		return err
+	}
+	n := len(src)
+	if n == 0 {
+		src = nothing[:]
+	}
+	status := C.crb_buffer_write(s.lib.c(), s.c(), dst.c(), C.uint64_t(offset), unsafe.Pointer(&src[0]), C.uint64_t(n),
+		s.err.c())
+	if status != 0 {
+		return s.err.failed("buffer_write", int32(status))
+	}
+	return nil
 }
 
 // WriteAsync queues a copy into a buffer. Until Sync returns, src must stay where it is: memory outside the Go heap, or
