@@ -34,27 +34,28 @@ match describe(const cr_call *call, int each) {
 
 /* ---- scratch ---- */
 
-/* What a match of given sizes uses. No number falls when a size rises, but for turn and chunk, which are what fits. */
+/* What a match of given sizes uses. No number falls when a size rises, but for turn and chunk, which are what fits:
+ * queries at a time, and rows of a chunk, where a match is screened. rows: of a chunk, at most. */
 struct needs {
-  int64_t depth, room, list_bytes, row_bytes, product_bytes, queries;
-  bool screened;       /* is possible */
-  int64_t turn, chunk; /* screened: queries at a time, and rows */
+  int64_t depth, rows, room, list_bytes, row_bytes, product_bytes, queries, turn, chunk;
+  bool screened; /* is possible */
 };
 
 needs needs_of(const match &m) {
   needs s = {};
   s.depth = round_up(m.d, 4);
   s.queries = least(m.x.n, kTurn);
-  const int64_t rows = round_up(m.rows, kChunkStep), k = least(m.k, m.rows);
-  const int64_t entry = sizeof(float) * 2 + sizeof(uint32_t), list = most(2 * k, k + kSlack) + kSegment;
+  s.rows = least(round_up(m.rows, kChunkStep), kMostChunk);
+  const int64_t entry = sizeof(float) * 2 + sizeof(uint32_t), k = least(m.k, m.rows);
+  const int64_t list = most(2 * k, k + kSlack) + kSegment;
   s.room = least(m.rows, list);
   s.list_bytes = least(kListBytes, s.queries * s.room * entry);
-  s.row_bytes = least(kRowBytes, least(rows, kMostChunk) * s.depth * 4);
-  s.product_bytes = most(least(kProductBytes, m.x.n * rows * 4), least(m.x.n, kFewQueries) * m.rows * 4);
+  s.row_bytes = least(kRowBytes, s.rows * s.depth * 4);
+  s.product_bytes = most(least(kProductBytes, m.x.n * s.rows * 4), least(m.x.n, kFewQueries) * m.rows * 4);
   s.screened = m.x.n > kFewQueries && m.d >= kFewElements && m.rows > 0;
   if (!s.screened) return s;
   s.turn = least(s.queries, s.list_bytes / most(1, s.room * entry));
-  s.chunk = least(least(rows, kMostChunk), least(s.product_bytes / most(1, s.turn * 4), s.row_bytes / (s.depth * 4)));
+  s.chunk = least(s.rows, least(s.product_bytes / most(1, s.turn * 4), s.row_bytes / (s.depth * 4)));
   s.chunk = s.chunk / kChunkStep * kChunkStep;
   return s;
 }
@@ -105,8 +106,8 @@ memory lay_out(const match &m, const needs &s, stack *of) {
   r.s.norm = of->take<float>(s.queries);
   for (screening::rows &side : r.s.side) {
     side.y = of->take<float>(s.row_bytes / 4);
-    side.norm = of->take<float>(least(round_up(m.rows, kChunkStep), kMostChunk));
-    side.class_of = of->take<int32_t>(least(round_up(m.rows, kChunkStep), kMostChunk));
+    side.norm = of->take<float>(s.rows);
+    side.class_of = of->take<int32_t>(s.rows);
   }
   return r;
 }
