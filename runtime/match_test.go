@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/credence-ml/credence/ops"
+	"github.com/credence-ml/credence/runtime/testenv"
 )
 
 // matchProblem is a match.
@@ -227,41 +228,60 @@ func TestMatchIsItsDefinition(t *testing.T) {
 	if testing.Short() {
 		rounds = 60
 	}
-	for _, isa := range complianceDevices(t) {
-		_, isa, native := strings.Cut(isa, " ")
-		if !native {
-			continue
-		}
-		for _, threads := range []int{1, 2, 5} {
-			t.Run(fmt.Sprintf("%s, %d threads", isa, threads), func(t *testing.T) {
-				rt := openTest(t, WithDevice("cpu"), WithCPUISA(isa), WithThreads(threads))
-				r := rand.New(rand.NewPCG(7, uint64(threads)))
-				for _, size := range []struct {
-					queries, rows, m, rounds int
-					coded                    bool
-				}{{40, 60, 1, rounds, false}, {30, 300, 3, rounds / 2, false}, {150, 700, 19, rounds / 10, false}, {90, 900, 300, rounds / 20, false},
-					{60, 4000, 40, rounds / 50, false},
-					{60, 400, 8000, rounds / 500, false}, {4, 300, 3, rounds / 2, true}, {4, 900, 67, rounds / 5, true}} {
-					p := newMatchPlan(t, rt, size.queries, size.rows, size.m, size.coded)
-					for round := range size.rounds {
-						problem := p.draw(r)
-						n, s := len(problem.prediction), len(problem.class)
-						want := problem.define(p.pairwise(t, problem))
-						a := r.IntN(s + 1)
-						b := a + r.IntN(s-a+1)
-						got := newMatchAnswer(n)
-						p.run(t, problem, 0, n, a, b, got)
-						requireSame(t, want, got, fmt.Sprintf("round %d, %+v", round, size))
-						got = newMatchAnswer(n)
-						for from := 0; from < n; {
-							to := min(n, from+1+r.IntN(n))
-							p.run(t, problem, from, to, s, s, got)
-							from = to
-						}
-						requireSame(t, want, got, fmt.Sprintf("round %d, %+v, in batches", round, size))
-					}
+	for _, device := range complianceDevices(t) {
+		name, isa, _ := strings.Cut(device, " ")
+		switch name {
+		case "cpu":
+			for _, threads := range []int{1, 2, 5} {
+				t.Run(fmt.Sprintf("%s, %d threads", isa, threads), func(t *testing.T) {
+					rt := openTest(t, WithDevice("cpu"), WithCPUISA(isa), WithThreads(threads))
+					testMatches(t, rt, rand.New(rand.NewPCG(7, uint64(threads))), rounds)
+				})
+			}
+		case "cuda": // an emulated one is slow
+			t.Run(name, func(t *testing.T) {
+				rt, r := openTest(t, WithDevice(name), WithBackendDir(testenv.CUDADir())), rand.New(rand.NewPCG(7, 0))
+				testMatches(t, rt, r, min(rounds, 120))
+				if *long { // large enough for a real one to take a product in chunks
+					testMatch(t, rt, r, matchSize{300, 40000, 64, 8, false})
 				}
 			})
 		}
+	}
+}
+
+type matchSize struct {
+	queries, rows, m, rounds int
+	coded                    bool
+}
+
+// testMatches holds random matches of many sizes against the definition.
+func testMatches(t *testing.T, rt *Runtime, r *rand.Rand, rounds int) {
+	for _, size := range []matchSize{{40, 60, 1, rounds, false}, {30, 300, 3, rounds / 2, false}, {150, 700, 19, rounds / 10, false},
+		{90, 900, 300, rounds / 20, false}, {60, 4000, 40, rounds / 50, false}, {60, 400, 8000, max(1, rounds/500), false},
+		{4, 300, 3, rounds / 2, true}, {4, 900, 67, rounds / 5, true}} {
+		testMatch(t, rt, r, size)
+	}
+}
+
+// testMatch holds random matches, whole and cut, against the definition.
+func testMatch(t *testing.T, rt *Runtime, r *rand.Rand, size matchSize) {
+	p := newMatchPlan(t, rt, size.queries, size.rows, size.m, size.coded)
+	for round := range size.rounds {
+		problem := p.draw(r)
+		n, s := len(problem.prediction), len(problem.class)
+		want := problem.define(p.pairwise(t, problem))
+		a := r.IntN(s + 1)
+		b := a + r.IntN(s-a+1)
+		got := newMatchAnswer(n)
+		p.run(t, problem, 0, n, a, b, got)
+		requireSame(t, want, got, fmt.Sprintf("round %d, %+v", round, size))
+		got = newMatchAnswer(n)
+		for from := 0; from < n; {
+			to := min(n, from+1+r.IntN(n))
+			p.run(t, problem, from, to, s, s, got)
+			from = to
+		}
+		requireSame(t, want, got, fmt.Sprintf("round %d, %+v, in batches", round, size))
 	}
 }
