@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,9 +16,7 @@ import (
 // openGPU opens the CUDA backend that is to be tested (testenv.CUDADir), or skips the test where there is none.
 func openGPU(t *testing.T, options ...Option) *Runtime {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(testenv.CUDADir(), "libcredence_cuda.so")); err != nil || !Build().Cgo {
-		t.Skipf("there is no CUDA backend in %s", testenv.CUDADir())
-	}
+	testenv.NeedCUDA(t)
 	return openTest(t, append([]Option{WithBackendDir(testenv.CUDADir()), WithDevice("cuda")}, options...)...)
 }
 

@@ -4,7 +4,7 @@
 packed=$root/build/gpu     # travels to the machine with the GPU
 run=$root/build/gpu-run    # everything that is made there
 limit=${GPU_SECONDS:-540}  # seconds for all of it
-packages=(runtime bindings models/mlp models/probpsenn models/sdm models/sparse)
+packages=(runtime models/mlp models/probpsenn models/sdm models/sparse)
 
 # ---- on a machine with Go ----
 
@@ -234,9 +234,10 @@ gpu_check() {
   check "graphs, single operations and two runs: the same bits" 180 suite runtime '^TestGraphsGiveTheSameBits$' 300
   check "1,000 runtimes opened and closed" 120 suite runtime '^TestOpeningAndClosingLeavesNothingOnAGPU$' 0
   check "Prob-PSENN trains and predicts there as on the CPU" 180 end_to_end
-  for package in "${packages[@]:1}"; do
-    check "the tests of $package that run on the GPU" 120 suite "$package" 'CUDA|GPU|/cuda' 0
-  done
+  check "models/mlp: ten training steps as on the CPU" 60 suite models/mlp '^TestTenStepsOnAGPU$' 0
+  check "models/probpsenn: ten training steps as on the CPU" 60 suite models/probpsenn '^TestTenStepsOnAGPU$' 5
+  check "models/sdm: a training as on the CPU, the same matches" 60 suite models/sdm '^TestTrainingOnAGPU$' 0
+  check "models/sparse: the logits of Hugging Face transformers" 60 suite models/sparse '^TestLogitsOnAGPU$' 6
 }
 
 # suite PACKAGE PATTERN LEAST: tests of a package by their packed binary, where they expect to be run; none may be skipped,

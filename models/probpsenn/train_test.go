@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/credence-ml/credence/runtime"
+	"github.com/credence-ml/credence/runtime/testenv"
 )
 
 // Every kind of prototypes learns to tell three patterns, where chance is a third, and tells noise from all of them.
@@ -140,7 +141,11 @@ func TestSameSeedSameBits(t *testing.T) {
 
 // tenSteps are the losses of ten joint steps and the parameters after them, by variable.
 func tenSteps(t *testing.T, device string, c Config) (losses [][5]float64, params map[string][]float32) {
-	rt := openToy(t, runtime.WithDevice(device))
+	dir := testenv.BackendDir()
+	if device == "cuda" {
+		dir = testenv.CUDADir()
+	}
+	rt := openToy(t, runtime.WithDevice(device), runtime.WithBackendDir(dir))
 	m, err := newModel(rt, c)
 	require.NoError(t, err)
 	defer m.Close()
@@ -168,12 +173,11 @@ func tenSteps(t *testing.T, device string, c Config) (losses [][5]float64, param
 	return losses, params
 }
 
-// The state after ten steps is the same on both devices but for rounding: the loss terms to 1e-4 of their size, the
+// The state after ten steps must be the same on two devices but for rounding: the loss terms to 1e-4 of their size, the
 // parameters to a hundredth of one step of Adam, 1e-5 (measured: 1.2e-7). Adam divides by the gradient's own size: the biases
 // before a batch normalisation, whose gradient is zero but for rounding, walk at random, and with them the means of
 // their layers; nothing else sees them.
-func TestTenStepsOnBothDevices(t *testing.T) {
-	needCPU(t)
+func compareTenSteps(t *testing.T, one, other string) {
 	for name, set := range map[string]func(c *Config){
 		"full":     func(*Config) {},
 		"VAE":      func(c *Config) { c.VAE = true },
@@ -185,8 +189,8 @@ func TestTenStepsOnBothDevices(t *testing.T) {
 			c := toyConfig()
 			c.LearningRate, c.Loss.Nearest, c.Loss.PriorKL = 1e-3, .05, .01
 			set(&c)
-			wantLosses, want := tenSteps(t, "go", c)
-			gotLosses, got := tenSteps(t, "cpu", c)
+			wantLosses, want := tenSteps(t, one, c)
+			gotLosses, got := tenSteps(t, other, c)
 			for i := range wantLosses {
 				for k, w := range wantLosses[i] {
 					assert.InDelta(t, w, gotLosses[i][k], 1e-4*(1+math.Abs(w)), "step %d, term %d", i, k)
@@ -208,6 +212,16 @@ func TestTenStepsOnBothDevices(t *testing.T) {
 			assert.Less(t, worst, 1e-5)
 		})
 	}
+}
+
+func TestTenStepsOnBothDevices(t *testing.T) {
+	needCPU(t)
+	compareTenSteps(t, "go", "cpu")
+}
+
+func TestTenStepsOnAGPU(t *testing.T) {
+	testenv.NeedCUDA(t)
+	compareTenSteps(t, "cpu", "cuda")
 }
 
 // cut splits "encoder.0.bias" before its last dot.

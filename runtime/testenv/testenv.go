@@ -5,6 +5,7 @@
 package testenv
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -54,4 +55,33 @@ func NeedBackend(t testing.TB, name string) {
 		t.Fatalf("the %s backend is required and was not built: %s is missing", name, path)
 	}
 	t.Skipf("the %s backend was not built (cmake -S . -B build -G Ninja && cmake --build build)", name)
+}
+
+// NeedCUDA skips a test where there is no CUDA backend in CUDADir, and fails it where CREDENCE_TEST_CUDA promised one.
+func NeedCUDA(t testing.TB) {
+	t.Helper()
+	path := filepath.Join(CUDADir(), "libcredence_cuda.so")
+	_, err := os.Stat(path)
+	switch {
+	case cgo && err == nil:
+	case os.Getenv("CREDENCE_TEST_CUDA") != "":
+		t.Fatalf("the CUDA backend cannot be tested: built with cgo: %v; %s: %v", cgo, path, err)
+	default:
+		t.Skipf("the CUDA backend was not built for tests: %s is missing", path)
+	}
+}
+
+// RelativeDistance is the Euclidean distance of two vectors over the length of the first.
+func RelativeDistance(t testing.TB, a, b []float32) float64 {
+	t.Helper()
+	if len(a) != len(b) || len(a) == 0 {
+		t.Fatalf("vectors of %d and %d elements", len(a), len(b))
+	}
+	var distance, length float64
+	for i := range a {
+		d := float64(a[i]) - float64(b[i])
+		distance += d * d
+		length += float64(a[i]) * float64(a[i])
+	}
+	return math.Sqrt(distance / length)
 }
