@@ -198,7 +198,8 @@ __device__ __forceinline__ cu_piece<T> cu_load_rest(const char *row, int64_t pie
     float e[CU_PIECE];
 #pragma unroll
     for (int i = 0; i < CU_PIECE; i++) e[i] = i < n ? __ldg(p + i) : 0;
-    r = {{e[0], e[1], e[2], e[3]}, {e[4], e[5], e[6], e[7]}};
+    r.low = {e[0], e[1], e[2], e[3]};
+    r.high = {e[4], e[5], e[6], e[7]};
   } else if constexpr (T == CREDENCE_F16 || T == CREDENCE_BF16) {
     const uint16_t *p = reinterpret_cast<const uint16_t *>(row) + CU_PIECE * piece;
     uint32_t e[CU_PIECE];
