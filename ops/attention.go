@@ -167,6 +167,7 @@ func writeRowsCases() []Case {
 	}
 	for _, t := range []DType{F16, BF16} {
 		cases = append(cases, Case{Name: t.String(), Record: at(t, 9, 5, 3, 2, 19)},
+			Case{Name: t.String() + ", whole vectors", Record: at(t, 9, 5, 3, 2, 12)},
 			Case{Name: t.String() + ", special values", Record: func(c *CaseGraph) []Tensor {
 				table := c.NormalOf(t, Dims(2, 8))
 				WriteRows(table, c.Values(F32, []float64{math.NaN(), math.Inf(1), math.Copysign(0, -1), 1e-45, 3e38, math.Inf(-1), 65519, 6e-8}, 1, 8), N(1))
@@ -192,6 +193,14 @@ func attentionCases() []Case {
 		{Name: "many heads to a group", Record: at(F32, 2, 21, 3, 24, 90, 71)},
 		{Name: "one element", Record: at(F32, 2, 1, 1, 1, 3, 1)},
 		{Name: "no rows", Record: at(F32, 0, 2, 1, 8, 5, 5)},
+		{Name: "a head to a group, a long cache", Record: at(F16, 1, 2, 2, 16, 300, 290)},
+		{Name: "wide heads", Record: at(F32, 3, 2, 1, 200, 70, 60)},
+		{Name: "wide heads, a long cache", Record: at(BF16, 2, 3, 1, 136, 260, 199)},
+		{Name: "many rows, a long cache", Record: at(F16, 11, 2, 1, 10, 270, 259)},
+		{Name: "a very long cache", Record: at(F32, 1, 1, 1, 1, 8400, 8390)},
+		{Name: "caches of two types", Record: func(c *CaseGraph) []Tensor {
+			return []Tensor{Attention(c.Normal(2, 4, 19), c.NormalOf(F16, Dims(9, 2, 19)), c.NormalOf(BF16, Dims(9, 2, 19)), N(7), .2)}
+		}},
 		{Name: "f16", Record: at(F16, 5, 6, 2, 19, 50, 33)},
 		{Name: "bf16", Record: at(BF16, 9, 4, 4, 64, 60, 41)},
 		{Name: "arguments", Record: func(c *CaseGraph) []Tensor {

@@ -62,6 +62,7 @@ func ffnCases(gated bool) []Case {
 		{Name: "top k, fewer than k positive", Record: at(F32, 3, 7, 40, false, FFNOptions{Activation: relu, Select: FFNSelectTopK, K: 35})},
 		{Name: "top k", Record: at(F32, 3, 21, 400, true, FFNOptions{Activation: relu, Select: FFNSelectTopK, K: 19})},
 		{Name: "top k of all signs", Record: at(F32, 2, 7, 300, false, FFNOptions{Select: FFNSelectTopK, K: 250})},
+		{Name: "top k of many, most equal", Record: at(F32, 2, 5, 2311, false, FFNOptions{Activation: sparse(2).Activation, Select: FFNSelectTopK, K: 1500})},
 		{Name: "top 0", Record: at(F32, 3, 7, 40, true, FFNOptions{Activation: relu, Select: FFNSelectTopK})},
 		{Name: "top k of fewer", Record: at(F32, 3, 7, 40, false, FFNOptions{Activation: relu, Select: FFNSelectTopK, K: 41})},
 		{Name: "cutoff", Record: at(F32, 3, 21, 403, false, FFNOptions{Select: FFNSelectCutoff, Z: 1.3})},

@@ -125,6 +125,7 @@ func rotaryCases() []Case {
 		cases = append(cases,
 			Case{Name: name + ", prime sizes", Record: at(5, 3, 38, o)},
 			Case{Name: name + ", whole vectors", Record: at(3, 2, 64, o)},
+			Case{Name: name + ", many heads, many pairs", Record: at(2, 9, 518, o)},
 			Case{Name: name + ", one pair", Record: at(4, 1, 2, o)},
 			Case{Name: name + ", part of a head, far and scaled", Record: at(3, 2, 17, far)},
 			Case{Name: name + ", factors", Record: func(c *CaseGraph) []Tensor {

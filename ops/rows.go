@@ -144,6 +144,7 @@ func gatherCases() []Case {
 		{Name: "prime sizes", Record: at(11, 13, 29)},
 		{Name: "one row, one column", Record: at(1, 1, 5)},
 		{Name: "one index", Record: at(7, 19, 1)},
+		{Name: "many indices", NoGradient: true, Record: at(5, 8, 1100)},
 		{Name: "no index", Record: func(c *CaseGraph) []Tensor { return []Tensor{GatherRows(c.Normal(3, 5), c.Values(I32, nil, 0))} }},
 		{Name: "no columns", Record: at(3, 0, 4)},
 		{Name: "empty table, no index", Record: func(c *CaseGraph) []Tensor { return []Tensor{GatherRows(c.Normal(0, 5), c.Values(I32, nil, 0))} }},

@@ -178,12 +178,19 @@ func stepCases(f func(c *CaseGraph, t DType, b, d, n int64, share, limit float64
 		{Name: "all needed", Record: at(F32, 2, 9, 50, 1, 0)},
 		{Name: "many rows", Record: at(F32, 41, 33, 290, .3, 0)},
 		{Name: "many rows, few needed", Record: at(F32, 41, 33, 290, .002, 0)},
+		{Name: "whole vectors of values", Record: at(F32, 1, 40, 1236, .1, 0)},
+		{Name: "more values than fit in a look", Record: at(F32, 9, 5, 2311, .01, 0)},
 		{Name: "empty", Record: func(c *CaseGraph) []Tensor {
 			return append(append(f(c, F32, 0, 3, 5, 1, 0), f(c, F32, 2, 0, 5, 1, 0)...), f(c, F32, 2, 3, 0, 1, 0)...)
 		}},
 	}
+	for _, t := range []DType{F16, BF16} {
+		for _, b := range []int64{1, 3, 9} {
+			cases = append(cases, Case{Name: fmt.Sprintf("%v, prime sizes, %d rows", t, b), Record: at(t, b, 37, 61, .2, 0)})
+		}
+	}
 	for _, t := range storedTypes {
-		for _, b := range []int64{1, 3, 11} {
+		for _, b := range []int64{1, 2, 3, 11} {
 			cases = append(cases, Case{Name: fmt.Sprintf("%v, %d rows", t, b), Record: at(t, b, 64, 275, .1, 0)})
 		}
 		cases = append(cases, Case{Name: fmt.Sprintf("%v, one row of a tenth", t), Bench: true, Record: at(t, 1, 2048, 5632, .1, 0)})
