@@ -96,4 +96,40 @@ CU_MATH float cu_act_grad_from_output(int32_t kind, float p, float y, float dy) 
   }
 }
 
+/* N values: one switch for all of them, not one for each, so that the instructions of a kind lie together. */
+#define CU_ACT_KINDS(KIND) \
+  KIND(RELU)               \
+  KIND(FATRELU)            \
+  KIND(SHIFTED_RELU) KIND(LEAKY_RELU) KIND(GELU) KIND(SILU) KIND(TANH) KIND(SIGMOID) KIND(SOFTPLUS) KIND(RELU_SQUARED)
+
+template <int N>
+CU_MATH void cu_act_apply_all(int32_t kind, float p, float (&x)[N]) {
+  switch (kind) {
+#define CU_ACT_KIND(NAME)                                                                            \
+  case CREDENCE_ACT_##NAME:                                                                          \
+    _Pragma("unroll") for (int k = 0; k < N; k++) x[k] = cu_act_apply(CREDENCE_ACT_##NAME, p, x[k]); \
+    break;
+    CU_ACT_KINDS(CU_ACT_KIND)
+#undef CU_ACT_KIND
+    default:
+      break;
+  }
+}
+
+/* dy becomes dy f'(x). */
+template <int N>
+CU_MATH void cu_act_grad_all(int32_t kind, float p, const float (&x)[N], float (&dy)[N]) {
+  switch (kind) {
+#define CU_ACT_KIND(NAME)                                                                                   \
+  case CREDENCE_ACT_##NAME:                                                                                 \
+    _Pragma("unroll") for (int k = 0; k < N; k++) dy[k] = cu_act_grad(CREDENCE_ACT_##NAME, p, x[k], dy[k]); \
+    break;
+    CU_ACT_KINDS(CU_ACT_KIND)
+#undef CU_ACT_KIND
+    default:
+      break;
+  }
+}
+#undef CU_ACT_KINDS
+
 #endif

@@ -167,7 +167,8 @@ __device__ void normalize(const batch_norm &j, const place<V> &at, const float (
     float x[V];
     load<V>(x, j.x + r * j.channels + at.channel);
 #pragma unroll
-    for (int k = 0; k < V; k++) x[k] = cu_act_apply(j.act, p, fmaf(x[k] - n[MEAN][k], n[SCALE][k], n[SHIFT][k]));
+    for (int k = 0; k < V; k++) x[k] = fmaf(x[k] - n[MEAN][k], n[SCALE][k], n[SHIFT][k]);
+    cu_act_apply_all(j.act, p, x);
     store<V>(j.y + r * j.channels + at.channel, x);
   }
 }
@@ -230,7 +231,19 @@ __global__ void __launch_bounds__(kThreads) evaluate(batch_norm j) {
   normalize<V, 4>(j, at, n);
 }
 
-/* Sums of g = dy act' and of g xhat. */
+/* x becomes x - mean, dy becomes g = dy act'. */
+template <int V>
+__device__ void before_activation(const float (&n)[4][V], float (&x)[V], float (&dy)[V], int32_t act, float p) {
+  float pre[V];
+#pragma unroll
+  for (int k = 0; k < V; k++) {
+    x[k] -= n[MEAN][k];
+    pre[k] = fmaf(x[k], n[SCALE][k], n[SHIFT][k]);
+  }
+  cu_act_grad_all(act, p, pre, dy);
+}
+
+/* Sums of g and of g xhat. */
 template <int V>
 __device__ void sum_gradient(const batch_norm &j, const place<V> &at, const float (&n)[4][V], sums<V> *s) {
   const float p = static_cast<float>(j.p.get());
@@ -240,12 +253,11 @@ __device__ void sum_gradient(const batch_norm &j, const place<V> &at, const floa
     float x[V], dy[V];
     load<V>(x, j.x + r * j.channels + at.channel);
     load<V>(dy, j.dy + r * j.channels + at.channel);
+    before_activation<V>(n, x, dy, j.act, p);
 #pragma unroll
     for (int k = 0; k < V; k++) {
-      const float centred = x[k] - n[MEAN][k];
-      const float g = cu_act_grad(j.act, p, fmaf(centred, n[SCALE][k], n[SHIFT][k]), dy[k]);
-      s->one[k] += static_cast<double>(g);
-      s->two[k] = fma(static_cast<double>(g), static_cast<double>(centred * n[RSTD][k]), s->two[k]);
+      s->one[k] += static_cast<double>(dy[k]);
+      s->two[k] = fma(static_cast<double>(dy[k]), static_cast<double>(x[k] * n[RSTD][k]), s->two[k]);
     }
   }
 }
@@ -293,12 +305,9 @@ __global__ void __launch_bounds__(kMostThreads, 1) gradient(batch_norm j) {
     float x[V], dy[V];
     load<V>(x, j.x + r * j.channels + at.channel);
     load<V>(dy, j.dy + r * j.channels + at.channel);
+    before_activation<V>(n, x, dy, j.act, p);
 #pragma unroll
-    for (int k = 0; k < V; k++) {
-      const float centred = x[k] - n[MEAN][k];
-      const float g = cu_act_grad(j.act, p, fmaf(centred, n[SCALE][k], n[SHIFT][k]), dy[k]);
-      x[k] = n[SCALE][k] * fmaf(centred, -means[1][k], g - means[0][k]);
-    }
+    for (int k = 0; k < V; k++) x[k] = n[SCALE][k] * fmaf(x[k], -means[1][k], dy[k] - means[0][k]);
     store<V>(j.y + r * j.channels + at.channel, x);
   }
 }

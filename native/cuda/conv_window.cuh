@@ -185,8 +185,7 @@ __host__ __device__ inline bool conv_flushes(int64_t depth, int groups) {
 
 /* A block makes one tile; its groups share out the depth, so that small convolutions have enough threads. */
 template <int kMicro, int kGroups, bool kFour>
-__global__ void __launch_bounds__(kGroup *kGroups, kMicro == 8 ? (kFour ? 3 : 2) : 1)
-    conv_tiles(conv_windows v, int64_t tiles_n) {
+__global__ void __launch_bounds__(kGroup *kGroups, kMicro == 8 ? 2 : 1) conv_tiles(conv_windows v, int64_t tiles_n) {
   using tile = conv_tile<kMicro>;
   CU_SHARED(bytes);
   float *stages = reinterpret_cast<float *>(bytes);
@@ -249,24 +248,29 @@ __global__ void __launch_bounds__(kGroup *kGroups, kMicro == 8 ? (kFour ? 3 : 2)
     if (group == 0) {
       bool strange = false;
 #pragma unroll
+      for (int j = 0; j < kMicro; j++) {
+        const int64_t col = col0 + tile::col(j);
+        const float bias = v.bias != nullptr && col < v.n ? v.bias[col] : 0;
+#pragma unroll
+        for (int i = 0; i < kMicro; i++) {
+          if (v.bias != nullptr) sums.sum[i][j] += bias;
+          strange = strange || sums.sum[i][j] != sums.sum[i][j];
+        }
+      }
+#pragma unroll
       for (int i = 0; i < kMicro; i++) {
+        cu_act_apply_all(v.act, p, sums.sum[i]);
         float *out = place[tile::row(i)].out;
         if (out == nullptr) continue;
 #pragma unroll
         for (int j = 0; j < kMicro; j += 4) {
           const int64_t col = col0 + tile::col(j);
-          float y[4];
-#pragma unroll
-          for (int e = 0; e < 4; e++) {
-            if (col + e < v.n) strange = strange || sums.sum[i][j + e] != sums.sum[i][j + e];
-            y[e] = col + e < v.n ? conv_finish(v, p, sums.sum[i][j + e], col + e) : 0;
-          }
           if (v.store4) {
-            if (col < v.n) *reinterpret_cast<float4 *>(out + col) = make_float4(y[0], y[1], y[2], y[3]);
+            if (col < v.n) conv_store<4>(out + col, &sums.sum[i][j]);
           } else {
 #pragma unroll
             for (int e = 0; e < 4; e++)
-              if (col + e < v.n) out[col + e] = y[e];
+              if (col + e < v.n) out[col + e] = sums.sum[i][j + e];
           }
         }
       }

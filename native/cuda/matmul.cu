@@ -68,7 +68,10 @@ struct tile_reader {
 
 /* One tile of y per block, kSide x kSide outputs per thread; the next tile of K is fetched while one is multiplied. */
 template <class Stored, int kSide>
-__global__ void __launch_bounds__(kThreads) multiply(cu_product g, int64_t tiles_n) {
+__global__ void __launch_bounds__(kThreads, kSide == 2                           ? 3
+                                            : sizeof(typename Stored::type) == 4 ? 2
+                                                                                 : 1)
+    multiply(cu_product g, int64_t tiles_n) {
   constexpr int kTile = 16 * kSide, kDepth = kSide == 4 ? 16 : 32;
   alignas(16) __shared__ float a_tile[2][kDepth][kTile + 4], b_tile[2][kDepth][kTile + 4];
   const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
@@ -122,6 +125,19 @@ __global__ void __launch_bounds__(kThreads) multiply(cu_product g, int64_t tiles
     __syncthreads(); /* the next product writes the tiles */
     float *y = g.y + z0 * g.y_batch[0] + z1 * g.y_batch[1] + z2 * g.y_batch[2];
 #pragma unroll
+    for (int j = 0; j < kSide; j++) {
+      const int64_t c = col + tx * kSide + j;
+      const float bias = g.bias != nullptr && c < g.n ? g.bias[c < g.bias_repeats ? c : c % g.bias_repeats] : 0;
+#pragma unroll
+      for (int i = 0; i < kSide; i++) {
+        const int64_t r = row + ty * kSide + i;
+        sum[i][j] *= alpha;
+        if (g.bias != nullptr) sum[i][j] += bias;
+        if (g.add && r < g.m && c < g.n) sum[i][j] += y[r * g.y_row + c];
+      }
+    }
+    cu_act_apply_all(g.act, p, reinterpret_cast<float(&)[kSide * kSide]>(sum));
+#pragma unroll
     for (int i = 0; i < kSide; i++) {
       const int64_t r = row + ty * kSide + i;
       if (r >= g.m) continue;
@@ -129,10 +145,7 @@ __global__ void __launch_bounds__(kThreads) multiply(cu_product g, int64_t tiles
       for (int j = 0; j < kSide; j++) {
         const int64_t c = col + tx * kSide + j;
         if (c >= g.n) continue;
-        float v = alpha * sum[i][j];
-        if (g.bias != nullptr) v += g.bias[c < g.bias_repeats ? c : c % g.bias_repeats];
-        if (g.add) v += y[r * g.y_row + c];
-        y[r * g.y_row + c] = cu_act_apply(g.act, p, v);
+        y[r * g.y_row + c] = sum[i][j];
       }
     }
   }
@@ -179,8 +192,8 @@ __global__ void __launch_bounds__(kThreads) finish(cu_product g, Index groups, I
     for (int k = 0; k < kWidth; k++) {
       v[k] *= alpha;
       if (g.bias != nullptr) v[k] += g.bias[col + k];
-      v[k] = cu_act_apply(g.act, p, v[k]);
     }
+    cu_act_apply_all(g.act, p, v);
     if (kWidth == 4)
       *reinterpret_cast<float4 *>(y) = make_float4(v[0], v[1 % kWidth], v[2 % kWidth], v[3 % kWidth]);
     else
