@@ -14,7 +14,7 @@ import (
 // another session goes on with them.
 func TestBindingClosedAfterItsSession(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		d := newDoubler()
 		p, m, s, b := d.bind(t, rt)
 		other, err := rt.NewSession()

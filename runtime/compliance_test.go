@@ -22,7 +22,7 @@ func TestCompliance(t *testing.T) {
 	for _, name := range complianceDevices(t) {
 		t.Run(name, func(t *testing.T) {
 			device, isa, _ := strings.Cut(name, " ")
-			options := []Option{WithDevice(device), WithValidate(true)}
+			options := []Option{on(device), WithValidate(true)}
 			if isa != "" {
 				options = append(options, WithCPUISA(isa))
 			}

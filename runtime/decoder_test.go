@@ -70,7 +70,7 @@ func TestAttentionRowsHaveTheirOwnBits(t *testing.T) {
 
 func TestRowsBeyondTheCacheAreRefused(t *testing.T) {
 	for _, name := range testDevices(t) {
-		rt := openTest(t, WithDevice(name))
+		rt := openTest(t, on(name))
 		g := ops.NewGraph()
 		position := g.IntArg("position", 0, 100)
 		rows := g.Input("rows", ops.F32, ops.Dims(3, 2, 4))
@@ -146,7 +146,7 @@ func TestSparseFFNIsExact(t *testing.T) {
 // Of equal values the first stay, and a value equal to the threshold is active.
 func TestSparseFFNTiesAndThresholds(t *testing.T) {
 	for _, name := range testDevices(t) {
-		rt := openTest(t, WithDevice(name))
+		rt := openTest(t, on(name))
 		const f = 9
 		g := ops.NewCaseGraph(5)
 		x := g.Values(ops.F32, []float64{1}, 1, 1)

@@ -33,10 +33,21 @@ func nativeAvailable() bool {
 // testDevices lists the devices to test on.
 func testDevices(t *testing.T) []string {
 	if nativeAvailable() {
+		if testenv.HasCUDA(t) {
+			return []string{"cpu", "cuda", "go"}
+		}
 		return []string{"cpu", "go"}
 	}
 	t.Log("the CPU backend is not built (cmake -S . -B build -G Ninja && cmake --build build); testing the pure-Go device only")
 	return []string{"go"}
+}
+
+// on is WithDevice and, with it, where the device's backend is.
+func on(device string) Option {
+	return func(c *Config) {
+		WithDevice(device)(c)
+		WithBackendDir(testenv.Dir(device))(c)
+	}
 }
 
 // openTest opens a runtime that must have freed everything at the end of the test.

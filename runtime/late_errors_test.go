@@ -43,7 +43,7 @@ func newLateErrors() *lateErrors {
 
 func TestLateErrorsChangeNothing(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		l := newLateErrors()
 		p, err := rt.Compile(l.g, "late errors")
 		require.NoError(t, err)

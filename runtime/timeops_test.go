@@ -15,7 +15,7 @@ import (
 
 func TestTimeOps(t *testing.T) {
 	eachDevice(t, func(t *testing.T, device string) {
-		rt := openTest(t, WithDevice(device))
+		rt := openTest(t, on(device))
 		var got []OpTiming
 		match := func(name string) bool { return name == "fill/large" || name == "log_sum_exp/large, ten classes" }
 		require.NoError(t, rt.TimeOps(context.Background(), match, time.Millisecond, func(o OpTiming) { got = append(got, o) }))

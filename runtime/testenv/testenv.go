@@ -40,6 +40,29 @@ func CUDADir() string {
 	return filepath.Join(Root(), "build", "emulated")
 }
 
+// Dir is where the backend of a device is, for example "cpu" or "cuda".
+func Dir(device string) string {
+	if device == "cuda" {
+		return CUDADir()
+	}
+	return BackendDir()
+}
+
+// HasCUDA reports whether there is a CUDA backend to test on. Where CREDENCE_TEST_REQUIRE_NATIVE is set its absence fails
+// the test.
+func HasCUDA(t testing.TB) bool {
+	t.Helper()
+	if !cgo {
+		return false
+	}
+	path := filepath.Join(CUDADir(), "libcredence_cuda.so")
+	_, err := os.Stat(path)
+	if err != nil && os.Getenv("CREDENCE_TEST_REQUIRE_NATIVE") != "" {
+		t.Fatalf("the CUDA backend for tests is required and was not built: %s is missing", path)
+	}
+	return err == nil
+}
+
 // NeedBackend skips a test if the backend, for example "cpu", was not built. Where CREDENCE_TEST_REQUIRE_NATIVE is set,
 // as in CI, it fails the test instead, so that none is skipped by accident.
 func NeedBackend(t testing.TB, name string) {
