@@ -195,11 +195,9 @@ __device__ __forceinline__ cu_piece<T> cu_load_rest(const char *row, int64_t pie
   cu_piece<T> r = {};
   if constexpr (T == CREDENCE_F32) {
     const float *p = reinterpret_cast<const float *>(row) + CU_PIECE * piece;
-    float e[CU_PIECE];
-#pragma unroll
-    for (int i = 0; i < CU_PIECE; i++) e[i] = i < n ? __ldg(p + i) : 0;
-    r.low = {e[0], e[1], e[2], e[3]};
-    r.high = {e[4], e[5], e[6], e[7]};
+    const auto at = [p, n](int i) { return i < n ? __ldg(p + i) : 0.0f; };
+    r.low = {at(0), at(1), at(2), at(3)};
+    r.high = {at(4), at(5), at(6), at(7)};
   } else if constexpr (T == CREDENCE_F16 || T == CREDENCE_BF16) {
     const uint16_t *p = reinterpret_cast<const uint16_t *>(row) + CU_PIECE * piece;
     uint32_t e[CU_PIECE];
