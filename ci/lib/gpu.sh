@@ -201,6 +201,7 @@ build_backend() {
   local begun arch
   begun=$(now)
   if $emulated; then
+    configure "$root/build" -DCREDENCE_TESTS=ON
     cmake --build "$root/build"
   else
     arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | sed -n '1s/\.//p')

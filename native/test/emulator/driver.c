@@ -18,7 +18,7 @@ int32_t cu_driver_info(int32_t index, credence_device_info *out, credence_error 
   if (error != cudaSuccess)
     return cu_fail(err, CREDENCE_NO_DEVICE, (int32_t)error, "cudaGetDeviceProperties: %s", cudaGetErrorString(error));
   snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, p.name);
-  snprintf(out->uuid, sizeof out->uuid, "GPU-emulated-%d", index);
+  snprintf(out->uuid, sizeof out->uuid, "GPU-00000000-0000-0000-0000-%012d", index);
   snprintf(out->arch, sizeof out->arch, "sm_%d%d", p.major, p.minor);
   snprintf(out->detail, sizeof out->detail, "emulated on the host");
   out->index = index;
