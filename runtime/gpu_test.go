@@ -50,6 +50,36 @@ func TestGraphsGiveTheSameBits(t *testing.T) {
 	}
 }
 
+// The order in which threads and blocks run changes no bit: a kernel in which they race for a value would.
+func TestOrdersOfThreadsGiveTheSameBits(t *testing.T) {
+	if !emulated() {
+		t.Skip("a GPU takes no orders")
+	}
+	rt := openGPU(t)
+	for _, d := range ops.Defs() {
+		for i, c := range d.Cases() {
+			if c.Bench || i%3 != 1 { // ops_test shuffles the threads of every operation, too
+				continue
+			}
+			t.Run(d.Name+"/"+c.Name, func(t *testing.T) {
+				var first []*ops.Dense
+				for k, order := range []string{"forward", "reverse", "shuffle:2"} {
+					t.Setenv("CREDENCE_EMULATOR_ORDER", order) // read when a stream is made
+					g := ops.NewCaseGraph(11)
+					got := runCase(t, rt, g, withGradients(t, g, c))
+					if k == 0 {
+						first = got
+						continue
+					}
+					for i := range got {
+						require.True(t, sameBits(first[i].Data, got[i].Data), "output %d, %s", i, order)
+					}
+				}
+			})
+		}
+	}
+}
+
 // Many runtimes, each with memory, a plan, a session and runs, leave nothing behind: neither here nor on the device.
 func TestOpeningAndClosingLeavesNothingOnAGPU(t *testing.T) {
 	watch := openGPU(t)

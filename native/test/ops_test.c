@@ -337,7 +337,8 @@ static bool draw_trial(const signature *s, trial *t) {
   return all < ROOM;
 }
 
-static void fill_input(char *at, const credence_tensor *t, uint64_t bytes, int64_t below) {
+/* distinct: as many indices in a row as fit are different. */
+static void fill_input(char *at, const credence_tensor *t, uint64_t bytes, int64_t below, bool distinct) {
   const bool odd = draw(&seed) % 16 == 0;
   static const float special[] = {0, -0.0f, NAN, INFINITY, -INFINITY, 1e-40f, 3e38f, -3e38f};
   memset(at, 0, bytes);
@@ -345,6 +346,7 @@ static void fill_input(char *at, const credence_tensor *t, uint64_t bytes, int64
     float v = (float)draw_range(&seed, -3000, 3000) / 1000;
     if (odd && draw(&seed) % 8 == 0) v = special[draw(&seed) % 8];
     int32_t index = (int32_t)draw_range(&seed, 0, below > 0 ? below - 1 : 100);
+    if (distinct && below > 0) index = (int32_t)((int64_t)k / 4 % below);
     if (odd && draw(&seed) % 64 == 0) index = draw(&seed) % 2 ? -1 : (int32_t)draw(&seed);
     memcpy(at + k, t->dtype == CREDENCE_I32 ? (void *)&index : (void *)&v, 4);
   }
@@ -401,7 +403,7 @@ static int32_t run(const trial *t, const char *name) {
       memset(values, d == 0 ? 0xa5 : 0x5a, t->bytes[k]); /* outputs start as different garbage */
       seed = before;
       if (k < t->op.n_in || k >= t->op.n_in + t->op.n_out)
-        fill_input(values, &t->t[k < n ? k : 0], t->bytes[k], t->below[k]);
+        fill_input(values, &t->t[k < n ? k : 0], t->bytes[k], t->below[k], t->op.opcode == CREDENCE_OP_TOP_K_GRAD);
       if (k == 0 && t->op.opcode == CREDENCE_OP_CHOLESKY && t->t[0].ndim == 3)
         raise_diagonal(values, &t->t[0], t->arg_max);
       CHECK_STATUS(b->buffer_write(NULL, slot->buffer, 0, values, t->bytes[k], &err), CREDENCE_OK, &err);
@@ -496,9 +498,9 @@ int main(int argc, char **argv) {
       refused += status < 0;
     }
     printf("%-28s %-22s %4d ran, %4d refused, %4d failed\n", name, sig->tensors, ran, refused, failed);
-    if (ran * 4 < rounds)
-      fprintf(stderr, "%s %s: too few trials ran to prove anything: %s\n", name, sig->tensors, err.msg);
-    CHECK(ran * 4 >= rounds);
+    const bool enough = ran * 4 >= rounds || rounds < 40; /* of a few all may be bad luck */
+    if (!enough) fprintf(stderr, "%s %s: too few trials ran to prove anything: %s\n", name, sig->tensors, err.msg);
+    CHECK(enough);
   }
 #define CREDENCE_OP(number, NAME, name)                                                          \
   if (!known[number]) fprintf(stderr, "%s has no signature in native/test/ops_test.c\n", #name); \

@@ -99,6 +99,7 @@ class Grid {
   std::vector<Fiber *> fibers_, spare_; /* all; those without a thread, in this launch */
   size_t begun_ = 0;                    /* of fibers_ */
   unsigned waiting_ = 0, exited_ = 0;
+  std::vector<unsigned> warp_waits_, warp_ended_; /* of each warp: lanes at a warp primitive, lanes that have ended */
   emu_barrier barrier_ = EMU_SYNC;
   emu_site barrier_site_ = {};
   int barrier_count_ = 0, barrier_result_ = 0;
@@ -160,6 +161,8 @@ void Grid::run_block(uint3 block) {
     thread.fiber = nullptr;
   }
   waiting_ = exited_ = 0;
+  warp_waits_.assign(threads_.size() / kLanes + 1, 0);
+  warp_ended_.assign(threads_.size() / kLanes + 1, 0);
   shuffle_threads();
   ready_.clear();
   for (unsigned k : sequence_) ready_.push_back(&threads_[k]);
@@ -230,6 +233,7 @@ void Grid::work() {
     set_running(thread, self);
     launch_->body();
     running_->state = State::kExited;
+    warp_ended_[id(running_) / kLanes] |= 1u << id(running_) % kLanes;
     exited_++;
   }
 }
@@ -349,16 +353,21 @@ uint64_t Grid::wait_warp(emu_warp_op op, unsigned mask, uint64_t value, int argu
   self->value = value;
   self->argument = argument;
   self->width = width;
-  bool complete = true;
-  for (unsigned k = 0; k < kLanes; k++) {
-    if ((mask >> k & 1u) == 0) continue;
+  unsigned &waits = warp_waits_[at / kLanes];
+  const unsigned ended = warp_ended_[at / kLanes] & mask;
+  if (ended != 0)
+    fail("%s:%d: %s waits at %s of lanes 0x%08x, of which 0x%08x have ended", file, site.line, where(self).chars,
+         name(op), mask, ended);
+  waits |= 1u << lane;
+  bool complete = (waits & mask) == mask;
+  for (unsigned k = 0; k < kLanes && complete; k++) {
     const Thread *other = &threads_[first + k];
-    if (other->state == State::kExited)
-      fail("%s:%d: %s waits at %s of lanes 0x%08x; lane %u has ended", file, site.line, where(self).chars, name(op),
-           mask, k);
-    complete = complete && other->state == State::kAtWarp && other->op == op && other->mask == mask;
+    if ((mask >> k & 1u) != 0) complete = other->op == op && other->mask == mask;
   }
-  if (complete) complete_warp(&threads_[first], mask);
+  if (complete) {
+    waits &= ~mask;
+    complete_warp(&threads_[first], mask);
+  }
   give_way();
   return self->result;
 }
@@ -394,14 +403,15 @@ void Grid::complete_warp(Thread *first, unsigned mask) {
   }
   /* The warp goes on at once, or after the others. */
   const bool front = order_->kind != Order::kShuffle || order_->draw() % 2 == 0;
-  std::vector<Thread *> lanes;
+  Thread *lanes[kLanes];
+  unsigned n = 0;
   for (unsigned k = 0; k < kLanes; k++)
-    if ((mask >> k & 1u) != 0) lanes.push_back(&first[k]);
-  if (order_->kind == Order::kReverse) std::reverse(lanes.begin(), lanes.end());
+    if ((mask >> k & 1u) != 0) lanes[n++] = &first[k];
+  if (order_->kind == Order::kReverse) std::reverse(lanes, lanes + n);
   if (order_->kind == Order::kShuffle)
-    for (size_t k = lanes.size(); k > 1; k--) std::swap(lanes[k - 1], lanes[order_->draw() % k]);
-  for (Thread *thread : lanes) thread->state = State::kReady;
-  ready_.insert(front ? ready_.begin() : ready_.end(), lanes.begin(), lanes.end());
+    for (unsigned k = n; k > 1; k--) std::swap(lanes[k - 1], lanes[order_->draw() % k]);
+  for (unsigned k = 0; k < n; k++) lanes[k]->state = State::kReady;
+  ready_.insert(front ? ready_.begin() : ready_.end(), lanes, lanes + n);
 }
 
 /* Grids, and with them their stacks, are kept for the next launch. */
