@@ -22,6 +22,9 @@ func TestCompliance(t *testing.T) {
 	for _, name := range complianceDevices(t) {
 		t.Run(name, func(t *testing.T) {
 			device, isa, _ := strings.Cut(name, " ")
+			if device == "cuda" && testing.Short() {
+				t.Skip("the race detector sees nothing of it")
+			}
 			options := []Option{on(device), WithValidate(true)}
 			if isa != "" {
 				options = append(options, WithCPUISA(isa))
