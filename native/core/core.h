@@ -130,6 +130,10 @@ void cr_device_release(credence_device *);
 int32_t cr_device_alive(credence_device *, credence_error *err);
 /* Options "fault.*". */
 int32_t cr_set_fault(credence_device *device, const char *key, const char *value, credence_error *err);
+/* The arguments of the ABI's functions of these names; *out becomes NULL. */
+int32_t cr_check_buffer_alloc(credence_device *, uint32_t flags, credence_buffer **out, credence_error *err);
+int32_t cr_check_buffer_wrap(credence_device *, const void *host, uint64_t bytes, credence_buffer **out,
+                             credence_error *err);
 /* Bytes [offset, offset + bytes) of a buffer, for a copy that writes it or not, on a stream or none. */
 int32_t cr_check_copy(const char *call, const credence_stream *stream, const credence_buffer *b, uint64_t offset,
                       uint64_t bytes, bool write, credence_error *err);

@@ -48,6 +48,26 @@ int32_t cr_set_fault(credence_device *device, const char *key, const char *value
 #endif
 }
 
+int32_t cr_check_buffer_alloc(credence_device *device, uint32_t flags, credence_buffer **out, credence_error *err) {
+  if (device == NULL || out == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_alloc: null argument");
+  *out = NULL;
+  if (flags != CREDENCE_BUFFER_DEVICE && flags != CREDENCE_BUFFER_PINNED_HOST)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_alloc: flags are %u; 0 (device) and 1 (pinned) are known",
+                   flags);
+  return cr_device_alive(device, err);
+}
+
+int32_t cr_check_buffer_wrap(credence_device *device, const void *host, uint64_t bytes, credence_buffer **out,
+                             credence_error *err) {
+  if (device == NULL || out == NULL || host == NULL)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_wrap: null argument");
+  *out = NULL;
+  if (bytes > PTRDIFF_MAX || (uintptr_t)host > UINTPTR_MAX - bytes)
+    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_wrap: %llu bytes do not fit behind the address",
+                   (unsigned long long)bytes);
+  return cr_device_alive(device, err);
+}
+
 int32_t cr_check_copy(const char *call, const credence_stream *stream, const credence_buffer *b, uint64_t offset,
                       uint64_t bytes, bool write, credence_error *err) {
   if (b == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "%s: null buffer", call);

@@ -57,12 +57,7 @@ static char *map_pages(uint64_t bytes, uint64_t *mapped) {
 
 int32_t cr_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags, credence_buffer **out,
                         credence_error *err) {
-  if (device == NULL || out == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_alloc: null argument");
-  *out = NULL;
-  if (flags != CREDENCE_BUFFER_DEVICE && flags != CREDENCE_BUFFER_PINNED_HOST)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_alloc: flags are %u; 0 (device) and 1 (pinned) are known",
-                   flags);
-  int32_t status = cr_device_alive(device, err);
+  int32_t status = cr_check_buffer_alloc(device, flags, out, err);
   if (status != CREDENCE_OK) return status;
   if (bytes >= MAP_FROM) { /* the kernel promises more than there is, and kills the process later */
     uint64_t total, available;
@@ -93,13 +88,7 @@ int32_t cr_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags,
 
 int32_t cr_buffer_wrap(credence_device *device, const void *host, uint64_t bytes, credence_buffer **out,
                        credence_error *err) {
-  if (device == NULL || out == NULL || host == NULL)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_wrap: null argument");
-  *out = NULL;
-  if (bytes > PTRDIFF_MAX || (uintptr_t)host > UINTPTR_MAX - bytes)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_wrap: %llu bytes do not fit behind the address",
-                   (unsigned long long)bytes);
-  int32_t status = cr_device_alive(device, err);
+  int32_t status = cr_check_buffer_wrap(device, host, bytes, out, err);
   if (status != CREDENCE_OK) return status;
   cpu_buffer *b = cr_alloc(device, sizeof *b, "a buffer's record", err);
   if (b == NULL) return CREDENCE_OUT_OF_MEMORY;

@@ -43,24 +43,6 @@ struct place {
   }
 };
 
-template <int V>
-__device__ void load(float (&to)[V], const float *from) {
-  if (V == 4) {
-    const float4 v = *reinterpret_cast<const float4 *>(from);
-    to[0] = v.x, to[1 % V] = v.y, to[2 % V] = v.z, to[3 % V] = v.w;
-  } else {
-    to[0] = *from;
-  }
-}
-
-template <int V>
-__device__ void store(float *to, const float (&from)[V]) {
-  if (V == 4)
-    *reinterpret_cast<float4 *>(to) = make_float4(from[0], from[1 % V], from[2 % V], from[3 % V]);
-  else
-    *to = from[0];
-}
-
 /* ---- two sums for each channel ---- */
 
 template <int V>
@@ -130,14 +112,14 @@ __device__ void sum_rows(const batch_norm &j, const place<V> &at, int64_t from, 
   s->clear();
   if (!at.active || from >= to) return;
   float centre[V];
-  load<V>(centre, j.x + at.channel);
+  cu_load<V>(centre, j.x + at.channel);
 #pragma unroll
   for (int k = 0; k < V; k++)
     if (!isfinite(centre[k])) centre[k] = 0;
 #pragma unroll 2
   for (int64_t r = from; r < to; r += at.teams) {
     float x[V];
-    load<V>(x, j.x + r * j.channels + at.channel);
+    cu_load<V>(x, j.x + r * j.channels + at.channel);
 #pragma unroll
     for (int k = 0; k < V; k++) {
       const double d = static_cast<double>(x[k]) - static_cast<double>(centre[k]);
@@ -165,11 +147,11 @@ __device__ void normalize(const batch_norm &j, const place<V> &at, const float (
 #pragma unroll 2
   for (int64_t r = at.from; r < at.to; r += at.teams) {
     float x[V];
-    load<V>(x, j.x + r * j.channels + at.channel);
+    cu_load<V>(x, j.x + r * j.channels + at.channel);
 #pragma unroll
     for (int k = 0; k < V; k++) x[k] = fmaf(x[k] - n[MEAN][k], n[SCALE][k], n[SHIFT][k]);
     cu_act_apply_all(j.act, p, x);
-    store<V>(j.y + r * j.channels + at.channel, x);
+    cu_store<V>(j.y + r * j.channels + at.channel, x);
   }
 }
 
@@ -251,8 +233,8 @@ __device__ void sum_gradient(const batch_norm &j, const place<V> &at, const floa
 #pragma unroll 2
   for (int64_t r = at.from; r < at.to; r += at.teams) {
     float x[V], dy[V];
-    load<V>(x, j.x + r * j.channels + at.channel);
-    load<V>(dy, j.dy + r * j.channels + at.channel);
+    cu_load<V>(x, j.x + r * j.channels + at.channel);
+    cu_load<V>(dy, j.dy + r * j.channels + at.channel);
     before_activation<V>(n, x, dy, j.act, p);
 #pragma unroll
     for (int k = 0; k < V; k++) {
@@ -303,12 +285,12 @@ __global__ void __launch_bounds__(kMostThreads, 1) gradient(batch_norm j) {
 #pragma unroll 2
   for (int64_t r = at.from; r < at.to; r += at.teams) {
     float x[V], dy[V];
-    load<V>(x, j.x + r * j.channels + at.channel);
-    load<V>(dy, j.dy + r * j.channels + at.channel);
+    cu_load<V>(x, j.x + r * j.channels + at.channel);
+    cu_load<V>(dy, j.dy + r * j.channels + at.channel);
     before_activation<V>(n, x, dy, j.act, p);
 #pragma unroll
     for (int k = 0; k < V; k++) x[k] = n[SCALE][k] * fmaf(x[k], -means[1][k], dy[k] - means[0][k]);
-    store<V>(j.y + r * j.channels + at.channel, x);
+    cu_store<V>(j.y + r * j.channels + at.channel, x);
   }
 }
 

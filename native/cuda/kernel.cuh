@@ -53,6 +53,25 @@ __device__ inline void cu_record(cu_fault *fault, uint32_t op, int32_t code, int
   fault->value = value;
 }
 
+/* V adjacent elements: one, or four at a multiple of 16 bytes. */
+template <int V>
+__device__ inline void cu_load(float (&to)[V], const float *from) {
+  if (V == 4) {
+    const float4 v = *reinterpret_cast<const float4 *>(from);
+    to[0] = v.x, to[1 % V] = v.y, to[2 % V] = v.z, to[3 % V] = v.w;
+  } else {
+    to[0] = *from;
+  }
+}
+
+template <int V>
+__device__ inline void cu_store(float *to, const float (&from)[V]) {
+  if (V == 4)
+    *reinterpret_cast<float4 *>(to) = make_float4(from[0], from[1 % V], from[2 % V], from[3 % V]);
+  else
+    *to = from[0];
+}
+
 /* Enqueues kernel(args...); a grid with a side of 0 is no work and no error. shared: bytes of CU_SHARED. */
 template <class... P, class... A>
 int32_t cu_launch(const cr_ctx *ctx, credence_error *err, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,

@@ -159,12 +159,7 @@ static cu_buffer *new_buffer(cu_device *d, uint64_t bytes, credence_error *err) 
 
 int32_t cu_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags, credence_buffer **out,
                         credence_error *err) {
-  if (device == NULL || out == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_alloc: null argument");
-  *out = NULL;
-  if (flags != CREDENCE_BUFFER_DEVICE && flags != CREDENCE_BUFFER_PINNED_HOST)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_alloc: flags are %u; 0 (device) and 1 (pinned) are known",
-                   flags);
-  int32_t status = cr_device_alive(device, err);
+  int32_t status = cr_check_buffer_alloc(device, flags, out, err);
   if (status != CREDENCE_OK) return status;
   cu_device *d = cu_device_of(device);
   cu_buffer *b = new_buffer(d, bytes, err);
@@ -185,14 +180,10 @@ int32_t cu_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags,
 /* The device reads weights at the speed of its own memory, so it takes a copy. */
 int32_t cu_buffer_wrap(credence_device *device, const void *host, uint64_t bytes, credence_buffer **out,
                        credence_error *err) {
-  if (device == NULL || out == NULL || host == NULL)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_wrap: null argument");
-  *out = NULL;
-  if (bytes > PTRDIFF_MAX || (uintptr_t)host > UINTPTR_MAX - bytes)
-    return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "buffer_wrap: %llu bytes do not fit behind the address",
-                   (unsigned long long)bytes);
+  int32_t status = cr_check_buffer_wrap(device, host, bytes, out, err);
+  if (status != CREDENCE_OK) return status;
   credence_buffer *b;
-  int32_t status = cu_buffer_alloc(device, bytes, CREDENCE_BUFFER_DEVICE, &b, err);
+  status = cu_buffer_alloc(device, bytes, CREDENCE_BUFFER_DEVICE, &b, err);
   if (status != CREDENCE_OK) return status;
   status = cu_buffer_write(NULL, b, 0, host, bytes, err);
   if (status != CREDENCE_OK) {

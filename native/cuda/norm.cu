@@ -48,25 +48,6 @@ __device__ void team_sums(double *one, double *two) {
   for (int warp = 0; warp < kTeam / 32; warp++) *one += shared[0][warp], *two += shared[1][warp];
 }
 
-/* V adjacent elements. */
-template <int V>
-__device__ void load(float (&to)[V], const float *from) {
-  if (V == 4) {
-    const float4 v = *reinterpret_cast<const float4 *>(from);
-    to[0] = v.x, to[1 % V] = v.y, to[2 % V] = v.z, to[3 % V] = v.w;
-  } else {
-    to[0] = *from;
-  }
-}
-
-template <int V>
-__device__ void store(float *to, const float (&from)[V]) {
-  if (V == 4)
-    *reinterpret_cast<float4 *>(to) = make_float4(from[0], from[1 % V], from[2 % V], from[3 % V]);
-  else
-    *to = from[0];
-}
-
 /* Sums of x - centre and of its square. The centre is an element of the row: (mean - centre)^2 / n is then at most the
  * variance, so that subtracting the mean's square loses a factor of n at most of float64's precision. */
 template <int kTeam, int V, bool kCentred>
@@ -77,7 +58,7 @@ __device__ row_stats stats_of(const norm &j, const float *x, int lane) {
 #pragma unroll 4
   for (int64_t k = lane * V; k < j.cols; k += kTeam * V) {
     float v[V];
-    load<V>(v, x + k);
+    cu_load<V>(v, x + k);
 #pragma unroll
     for (int e = 0; e < V; e++) {
       const double d = static_cast<double>(v[e]) - centre;
@@ -107,13 +88,13 @@ __global__ void __launch_bounds__(kTeam > kThreads ? kTeam : kThreads, kTeam > k
     const row_stats s = stats_of<kTeam, V, kCentred>(j, x, lane);
     for (int64_t k = lane * V; k < j.cols; k += kTeam * V) {
       float v[V], gamma[V], beta[V] = {};
-      load<V>(v, x + k);
-      load<V>(gamma, j.gamma + k);
-      if (kCentred) load<V>(beta, j.beta + k);
+      cu_load<V>(v, x + k);
+      cu_load<V>(gamma, j.gamma + k);
+      if (kCentred) cu_load<V>(beta, j.beta + k);
 #pragma unroll
       for (int e = 0; e < V; e++)
         v[e] = kCentred ? fmaf(normalized(s, v[e]), gamma[e], beta[e]) : v[e] * s.rstd * gamma[e];
-      store<V>(j.y + r * j.cols + k, v);
+      cu_store<V>(j.y + r * j.cols + k, v);
     }
   }
 }
@@ -132,9 +113,9 @@ __global__ void __launch_bounds__(kTeam > kThreads ? kTeam : kThreads, kTeam > k
     double sum = 0, dot = 0;
     for (int64_t k = lane * V; k < j.cols; k += kTeam * V) {
       float v[V], d[V], gamma[V];
-      load<V>(v, x + k);
-      load<V>(d, dy + k);
-      load<V>(gamma, j.gamma + k);
+      cu_load<V>(v, x + k);
+      cu_load<V>(d, dy + k);
+      cu_load<V>(gamma, j.gamma + k);
 #pragma unroll
       for (int e = 0; e < V; e++) {
         const float g = gamma[e] * d[e];
@@ -147,16 +128,16 @@ __global__ void __launch_bounds__(kTeam > kThreads ? kTeam : kThreads, kTeam > k
     const float b = static_cast<float>(dot / static_cast<double>(j.cols));
     for (int64_t k = lane * V; k < j.cols; k += kTeam * V) {
       float v[V], d[V], gamma[V];
-      load<V>(v, x + k);
-      load<V>(d, dy + k);
-      load<V>(gamma, j.gamma + k);
+      cu_load<V>(v, x + k);
+      cu_load<V>(d, dy + k);
+      cu_load<V>(gamma, j.gamma + k);
 #pragma unroll
       for (int e = 0; e < V; e++) {
         float g = gamma[e] * d[e];
         if (kCentred) g -= a;
         v[e] = s.rstd * fmaf(-normalized(s, v[e]), b, g);
       }
-      store<V>(j.y + r * j.cols + k, v);
+      cu_store<V>(j.y + r * j.cols + k, v);
     }
   }
 }

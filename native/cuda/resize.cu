@@ -37,24 +37,6 @@ __device__ Int first_of(Int size, Int n, Int at) {
   return at < 1 || need <= 0 ? 0 : (need + 2 * size - 1) / (2 * size);
 }
 
-template <int V>
-__device__ void load(float (&to)[V], const float *from) {
-  if (V == 4) {
-    const float4 v = *reinterpret_cast<const float4 *>(from);
-    to[0] = v.x, to[1 % V] = v.y, to[2 % V] = v.z, to[3 % V] = v.w;
-  } else {
-    to[0] = *from;
-  }
-}
-
-template <int V>
-__device__ void store(float *to, const float (&from)[V]) {
-  if (V == 4)
-    *reinterpret_cast<float4 *>(to) = make_float4(from[0], from[1 % V], from[2 % V], from[3 % V]);
-  else
-    *to = from[0];
-}
-
 /* to = near a + far b, where far is not 0; else to = near a, which is a. */
 template <class Int, int V>
 __device__ void mix(const tap<Int> &t, float (&a)[V], const float (&b)[V]) {
@@ -64,10 +46,10 @@ __device__ void mix(const tap<Int> &t, float (&a)[V], const float (&b)[V]) {
 
 template <class Int, int V>
 __device__ void sample_row(float (&v)[V], const float *x, int64_t c, const tap<Int> &col) {
-  load<V>(v, x + col.at * c);
+  cu_load<V>(v, x + col.at * c);
   if (col.far == 0) return;
   float next[V];
-  load<V>(next, x + (col.at + 1) * c);
+  cu_load<V>(next, x + (col.at + 1) * c);
   mix<Int, V>(col, v, next);
 }
 
@@ -90,7 +72,7 @@ __global__ void __launch_bounds__(kThreads) forward(resize j, int64_t groups) {
       sample_row<Int, V>(below, x + j.w * j.c, j.c, col);
       mix<Int, V>(row, v, below);
     }
-    store<V>(j.to + pixel * j.c + channel, v);
+    cu_store<V>(j.to + pixel * j.c + channel, v);
   }
 }
 
@@ -117,12 +99,12 @@ __global__ void __launch_bounds__(kThreads) gradient(resize j, int64_t groups) {
         const float of_col = col.at == w ? col.near : col.far;
         if (of_col == 0) continue;
         float v[V];
-        load<V>(v, dy + (static_cast<int64_t>(p) * j.q + q) * j.c);
+        cu_load<V>(v, dy + (static_cast<int64_t>(p) * j.q + q) * j.c);
 #pragma unroll
         for (int k = 0; k < V; k++) sum[k] = fmaf(of_row * of_col, v[k], sum[k]);
       }
     }
-    store<V>(j.to + pixel * j.c + channel, sum);
+    cu_store<V>(j.to + pixel * j.c + channel, sum);
   }
 }
 
