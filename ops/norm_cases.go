@@ -20,6 +20,7 @@ func batchNormCases(f batchNormCase) []Case {
 		return func(c *CaseGraph) []Tensor { return f(c, c.Normal(dims...), dims[len(dims)-1], act) }
 	}
 	none, leaky := Activation{}, Activation{ActLeakyReLU, .2}
+	smooth := Activation{Kind: ActSiLU} // among many elements some lie at a kink, where differences are no gradient
 	cases := []Case{
 		{Name: "prime sizes", Record: at(none, 37, 13)},
 		{Name: "prime sizes, wide", Record: at(none, 11, 67)},
@@ -29,8 +30,8 @@ func batchNormCases(f batchNormCase) []Case {
 		{Name: "one row", Record: at(none, 1, 9)},
 		{Name: "more rows than a chunk", Record: at(none, 1500, 17)},
 		{Name: "many channels", Record: at(none, 3, 1031)},
-		{Name: "many rows, a few channels", Record: at(leaky, 4999, 3)},
-		{Name: "many rows, channels of whole vectors", Record: at(leaky, 5003, 8)},
+		{Name: "many rows, a few channels", Record: at(smooth, 4999, 3)},
+		{Name: "many rows, channels of whole vectors", Record: at(smooth, 5003, 8)},
 		{Name: "empty", Record: func(c *CaseGraph) []Tensor { return append(at(none, 0, 3)(c), at(none, 3, 0)(c)...) }},
 		{Name: "batch argument", Record: func(c *CaseGraph) []Tensor {
 			n := c.Int("batch", 9, 5)
