@@ -57,7 +57,7 @@ begin_gpu() {
     library=$root/build/emulated # where tests look unless CREDENCE_TEST_CUDA is set
     tests=$root/build/native/test
     peers=$tests/emulator/emulated_gpu_peers lost=$tests/emulator/emulated_lost_test
-    table=$run/emulated.md tiny=(-credence.tiny) torch=cpu
+    table=$run/emulated.md tiny=(-credence.tiny) torch=cpu rounds=2
   else
     find_nvcc || true
     # libcublas comes with PyTorch, which must find its own first, or with the toolkit
@@ -67,7 +67,7 @@ begin_gpu() {
     export CREDENCE_TEST_CUDA=$library
     tests=$run/build/native/test
     peers=$tests/gpu_peers lost=$tests/lost_test
-    table=${OUT:-$root/ci/bench/results}/gpu.md tiny=() torch=cuda
+    table=${OUT:-$root/ci/bench/results}/gpu.md tiny=() torch=cuda rounds=20
   fi
   look_in "$run/lib-cpu" # OpenBLAS, where it travelled
   cuda=$library/libcredence_cuda.so
@@ -229,7 +229,7 @@ describe_machine() {
 gpu_check() {
   check "abi_test" 60 "$tests/abi_test" "$cuda"
   check "backend_test" 120 "$tests/backend_test" "$cuda"
-  check "ops_test" 120 "$tests/ops_test" "$cuda" 20
+  check "ops_test" 120 "$tests/ops_test" "$cuda" "$rounds"
   check "a lost device is told, and stays lost" 60 "$lost" "$cuda"
   check "compliance: every operation against its float64 reference" 180 suite runtime '^TestCompliance$/^cuda$' 300
   check "graphs, single operations and two runs: the same bits" 180 suite runtime '^TestGraphsGiveTheSameBits$' 300
