@@ -98,7 +98,11 @@ void fiber_delete(Fiber *fiber) {
 /* A fiber may have been left in the middle of a kernel: nothing of it is wanted any more. */
 void fiber_start(Fiber *fiber, void (*entry)(void *), void *argument) {
 #ifdef EMU_ASAN
-  __asan_unpoison_memory_region(fiber->stack, fiber->bytes);
+  char *used = fiber->stack; /* from here up */
+#ifndef EMU_UCONTEXT
+  used = fiber->sp != nullptr ? static_cast<char *>(fiber->sp) : fiber->stack + fiber->bytes;
+#endif
+  __asan_unpoison_memory_region(used, static_cast<size_t>(fiber->stack + fiber->bytes - used));
 #endif
   fiber->fake_stack = nullptr;
   fiber->entry = entry;
