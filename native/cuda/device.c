@@ -6,15 +6,14 @@
 
 #include "driver.h"
 
-int cu_enter(const cu_device *d) {
-  int before = d->index;
-  if (cudaGetDevice(&before) != cudaSuccess) before = d->index;
-  if (before != d->index) cudaSetDevice(d->index);
+void *cu_enter(const cu_device *d) {
+  void *before = cu_driver_context();
+  if (before != d->context) cu_driver_set_context(d->context);
   return before;
 }
 
-void cu_leave(const cu_device *d, int before) {
-  if (before != d->index) cudaSetDevice(before);
+void cu_leave(const cu_device *d, void *before) {
+  if (before != d->context) cu_driver_set_context(before);
 }
 
 int32_t cu_check(cu_device *d, const char *call, cudaError_t error, credence_error *err) {
@@ -85,7 +84,7 @@ static int32_t start(cu_device *d, credence_error *err) {
 
 static void destroy(credence_device *device) {
   cu_device *d = cu_device_of(device);
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   cu_staging_close(&d->staging);
   if (d->copies != NULL) cudaStreamDestroy(d->copies);
   if (d->pool != NULL) cudaMemPoolDestroy(d->pool);
@@ -115,10 +114,10 @@ int32_t cu_device_open(int32_t index, int32_t threads, credence_device **out, cr
   pthread_mutex_init(&d->mutex, NULL);
   pthread_mutex_init(&d->lost_mutex, NULL);
   cu_families(d->base.rows);
-  int before = index;
-  cudaGetDevice(&before);
+  void *before = cu_driver_context();
   status = cu_check(d, "cudaSetDevice", cudaSetDevice(index), err);
   if (status == CREDENCE_OK) status = start(d, err);
+  d->context = cu_driver_context();
   cu_leave(d, before);
   if (status != CREDENCE_OK) {
     cr_device_release(&d->base);
@@ -139,7 +138,7 @@ static void describe(const cu_device *d, credence_device_info *out) {
   snprintf(out->detail, sizeof out->detail, "CUDA driver API %d.%d, runtime %d.%d, %s, %s, %s", driver / 1000,
            driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, cu_blas_version(),
            d->tf32 ? "TF32 products" : "strict float32", d->graphs ? "graphs" : "no graphs");
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   size_t available = 0, total = 0;
   if (cudaMemGetInfo(&available, &total) == cudaSuccess) {
     uint64_t reserved = 0, used = 0; /* what the pool keeps for us is free too */

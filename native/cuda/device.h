@@ -22,6 +22,7 @@ typedef struct cu_staging {
 typedef struct cu_device {
   credence_device base;
   int32_t index, multiprocessors;
+  void *context; /* CUDA's, as the driver names it */
   int64_t l2_bytes;
   char name[128];
   bool tf32, graphs;
@@ -58,10 +59,10 @@ static inline cu_device *cu_device_of(credence_device *d) { return (cu_device *)
 static inline cu_stream *cu_stream_of(credence_stream *s) { return (cu_stream *)(void *)s; }
 
 /* ---- device.c, besides the table's functions ---- */
-/* Makes the device current on this thread; returns the one that was, for cu_leave. The host's own use of CUDA on this
- * thread is left as it was. */
-int cu_enter(const cu_device *);
-void cu_leave(const cu_device *, int before);
+/* Makes the device's context current on this thread; returns the one that was, for cu_leave. The host's own use of CUDA
+ * on this thread is left as it was. */
+void *cu_enter(const cu_device *);
+void cu_leave(const cu_device *, void *before);
 /* CREDENCE_OK for cudaSuccess; else the failure of `call` in *err, and a device that is lost stays lost. */
 int32_t cu_check(cu_device *, const char *call, cudaError_t error, credence_error *err);
 

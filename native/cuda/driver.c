@@ -22,6 +22,8 @@ static struct {
   int (*uuid)(cu_uuid *uuid, int device);
   int (*memory)(size_t *bytes, int device);
   int (*attribute)(int *value, int attribute, int device);
+  int (*context)(void **context);
+  int (*set_context)(void *context);
   int (*error_name)(int error, const char **text);
   int (*error_text)(int error, const char **text);
 } driver;
@@ -48,6 +50,8 @@ static void load(void) {
                  {"cuDeviceGetUuid", &driver.uuid},
                  {"cuDeviceTotalMem_v2", &driver.memory},
                  {"cuDeviceGetAttribute", &driver.attribute},
+                 {"cuCtxGetCurrent", &driver.context},
+                 {"cuCtxSetCurrent", &driver.set_context},
                  {"cuGetErrorName", &driver.error_name},
                  {"cuGetErrorString", &driver.error_text}};
   for (size_t k = 0; k < sizeof symbols / sizeof *symbols; k++) {
@@ -105,3 +109,10 @@ int32_t cu_driver_info(int32_t index, credence_device_info *out, credence_error 
   out->integrated_memory = integrated;
   return CREDENCE_OK;
 }
+
+void *cu_driver_context(void) {
+  void *context = NULL;
+  return driver.context(&context) == 0 ? context : NULL;
+}
+
+void cu_driver_set_context(void *context) { driver.set_context(context); }

@@ -20,6 +20,12 @@ int32_t cu_driver_count(int32_t *count, credence_error *err);
 /* Name, identifier, architecture, memory and multiprocessors of a device that exists. */
 int32_t cu_driver_info(int32_t index, credence_device_info *out, credence_error *err);
 
+/* The calling thread's context, or NULL; only once the driver is loaded. The runtime API works in whatever context is
+ * current, and asking it instead for the current device would hide that there is none: putting "device 0" back would
+ * then open a context on a GPU that nobody uses. */
+void *cu_driver_context(void);
+void cu_driver_set_context(void *context);
+
 #ifdef __cplusplus
 }
 #endif

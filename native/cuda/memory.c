@@ -165,7 +165,7 @@ int32_t cu_buffer_alloc(credence_device *device, uint64_t bytes, uint32_t flags,
   cu_buffer *b = new_buffer(d, bytes, err);
   if (b == NULL) return CREDENCE_OUT_OF_MEMORY;
   b->pinned = flags == CREDENCE_BUFFER_PINNED_HOST;
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   status = b->pinned ? alloc_pinned(d, bytes, &b->base.data, err) : alloc_device(d, bytes, &b->base.data, err);
   cu_leave(d, before);
   if (status != CREDENCE_OK) {
@@ -200,7 +200,7 @@ void cu_buffer_free(credence_buffer *buffer) {
   cu_buffer *b = (cu_buffer *)(void *)buffer;
   credence_device *device = buffer->device;
   cu_device *d = cu_device_of(device);
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   if (b->pinned) {
     cudaFreeHost(buffer->data);
   } else {
@@ -225,7 +225,7 @@ typedef struct lane {
   cudaStream_t stream;
   cu_staging *staging;
   bool shared;
-  int before;
+  void *before;
 } lane;
 
 static lane take_lane(credence_device *device, credence_stream *stream) {

@@ -43,7 +43,7 @@ int32_t cu_stream_open(credence_device *device, credence_stream **out, credence_
   cu_device *d = cu_device_of(device);
   s->base.device = device;
   s->base.opened_at = cr_now();
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   status = open_parts(s, d, err);
   if (status != CREDENCE_OK) close_parts(s, d);
   cu_leave(d, before);
@@ -61,7 +61,7 @@ void cu_stream_close(credence_stream *stream) {
   cu_stream *s = cu_stream_of(stream);
   credence_device *device = stream->device;
   cu_device *d = cu_device_of(device);
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   close_parts(s, d);
   cu_leave(d, before);
   cr_free(s);
@@ -102,7 +102,7 @@ int32_t cu_stream_sync(credence_stream *stream, credence_error *err) {
   if (status != CREDENCE_OK) return status;
   cu_stream *s = cu_stream_of(stream);
   cu_device *d = cu_device_of(stream->device);
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   status = settle(s, err);
   cu_leave(d, before);
   if (s->late.code == CREDENCE_OK) return status;
@@ -121,7 +121,7 @@ int32_t cu_stream_clock(credence_stream *stream, uint64_t *nanoseconds, credence
   cu_device *d = cu_device_of(stream->device);
   int32_t status = cr_device_alive(stream->device, err);
   if (status != CREDENCE_OK) return status;
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   float milliseconds = 0;
   status = cu_check(d, "cudaEventRecord", cudaEventRecord(s->clock[1], s->stream), err);
   if (status == CREDENCE_OK) status = cu_check(d, "cudaEventSynchronize", cudaEventSynchronize(s->clock[1]), err);
@@ -161,7 +161,7 @@ int32_t cu_stream_submit(credence_stream *stream, credence_plan *p, uint64_t tag
   if (stream == NULL || p == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "submit: null stream or plan");
   cu_stream *s = cu_stream_of(stream);
   cu_device *d = cu_device_of(stream->device);
-  const int before = cu_enter(d);
+  void *before = cu_enter(d);
   /* A fault's words need the submission's shapes, so one that can fail late is settled before the next. */
   if (s->unreported != NULL) settle_early(s);
   int32_t status = CREDENCE_OK;

@@ -48,6 +48,16 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   return 0;
 }
 
+int cuCtxGetCurrent(void **context) {
+  *context = NULL;
+  return 0;
+}
+
+int cuCtxSetCurrent(void *context) {
+  (void)context;
+  return 0;
+}
+
 int cuGetErrorName(int error, const char **text) {
   *text = error == 999 ? "CUDA_ERROR_UNKNOWN" : NULL;
   return error == 999 ? 0 : 1;

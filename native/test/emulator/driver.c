@@ -27,3 +27,11 @@ int32_t cu_driver_info(int32_t index, credence_device_info *out, credence_error 
   out->integrated_memory = p.integrated;
   return CREDENCE_OK;
 }
+
+/* Contexts that stand for devices, from 1. */
+void *cu_driver_context(void) {
+  int index = 0;
+  return cudaGetDevice(&index) == cudaSuccess ? (void *)(intptr_t)(index + 1) : NULL;
+}
+
+void cu_driver_set_context(void *context) { cudaSetDevice((int)(intptr_t)context - 1); }
