@@ -94,6 +94,7 @@ struct Capture {
 };
 
 extern Registry<emu_stream> streams;
+extern std::recursive_mutex streams_stay; /* held, no stream is destroyed: for going through all of them */
 extern Registry<emu_event> events;
 emu_stream *resolve(cudaStream_t stream); /* nullptr: no such stream */
 cudaError_t enqueue(emu_stream *stream, Work work);

@@ -10,6 +10,7 @@
 namespace emu {
 
 Registry<emu_stream> streams;
+std::recursive_mutex streams_stay;
 Registry<emu_event> events;
 
 namespace {
@@ -62,6 +63,7 @@ emu_stream *legacy(Device &device) {
 
 /* The device's streams that the default stream waits for. */
 cudaError_t drain_blocking(Device *device) {
+  const std::lock_guard<std::recursive_mutex> stay(streams_stay);
   for (emu_stream *other : streams.all()) {
     if (other->device != device || (other->flags & cudaStreamNonBlocking) != 0) continue;
     const std::lock_guard<std::recursive_mutex> hold(*other->mutex);
@@ -124,6 +126,7 @@ cudaError_t enqueue(emu_stream *stream, Work work) {
 cudaError_t refuse_while_capturing() {
   if (capture_mode == cudaStreamCaptureModeRelaxed) return cudaSuccess;
   cudaError_t error = cudaSuccess;
+  const std::lock_guard<std::recursive_mutex> stay(streams_stay);
   for (emu_stream *stream : streams.all()) {
     const std::lock_guard<std::recursive_mutex> hold(*stream->mutex);
     Capture *capture = stream->capture.get();
@@ -190,8 +193,10 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, i
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (!emu::streams.has(stream)) return emu::remember(cudaErrorInvalidResourceHandle);
   emu::drain(stream);
-  const bool found = emu::streams.remove(stream);
-  if (found) delete stream;
+  {
+    const Hold stay(emu::streams_stay);
+    if (emu::streams.remove(stream)) delete stream;
+  }
   return call([](Device &) { return cudaSuccess; });
 }
 
@@ -210,6 +215,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaDeviceSynchronize(void) {
   return call([](Device &d) {
     cudaError_t error = emu::refuse_while_capturing();
+    const Hold stay(emu::streams_stay);
     for (emu_stream *stream : emu::streams.all())
       if (error == cudaSuccess && stream->device == &d) error = emu::drain(stream);
     return error != cudaSuccess ? error : emu::broken(&d);
