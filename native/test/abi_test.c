@@ -156,6 +156,7 @@ int main(int argc, char **argv) {
   credence_device *device = NULL;
   const int32_t opened = b->device_open(0, 1, &device, &err);
   if (opened == CREDENCE_OK) {
+    CHECK(argc < 3); /* a reason was to be given */
     b->device_close(device);
     devices(b, count);
     memory(b);
