@@ -33,7 +33,7 @@ func nativeAvailable() bool {
 // testDevices lists the devices to test on.
 func testDevices(t *testing.T) []string {
 	if nativeAvailable() {
-		if testenv.HasCUDA(t) {
+		if !testing.Short() && testenv.HasCUDA(t) { // the race detector, for which -short is, does not see into C
 			return []string{"cpu", "cuda", "go"}
 		}
 		return []string{"cpu", "go"}
