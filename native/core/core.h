@@ -106,7 +106,7 @@ typedef struct cr_binding {
 
 struct credence_stream {
   credence_device *device;
-  uint64_t last_tag, opened_at, uses;
+  uint64_t last_tag, uses;
   cr_binding *current;
   cr_binding *bindings[CR_BINDINGS];
   _Alignas(64) _Atomic uint64_t cancel; /* greatest tag that was cancelled; written by other threads */

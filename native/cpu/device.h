@@ -22,6 +22,7 @@ typedef struct cpu_stream {
   credence_stream base;
   cr_ctx ctx;
   size_t scratch_bytes;
+  uint64_t opened_at;
 } cpu_stream;
 
 /* ---- memory.c ---- */

@@ -12,7 +12,7 @@ int32_t cr_stream_open(credence_device *device, credence_stream **out, credence_
   s->ctx = (cr_ctx){
       .pool = cpu->pool, .threads = device->threads, .blas_panels = cpu->blas_panels, .cancel = &s->base.cancel};
   s->base.device = device;
-  s->base.opened_at = cr_now();
+  s->opened_at = cr_now();
   cr_device_retain(device);
   *out = &s->base;
   return CREDENCE_OK;
@@ -33,7 +33,7 @@ int32_t cr_stream_sync(credence_stream *s, credence_error *err) {
 
 int32_t cr_stream_clock(credence_stream *s, uint64_t *nanoseconds, credence_error *err) {
   if (s == NULL || nanoseconds == NULL) return cr_fail(err, CREDENCE_INVALID_ARGUMENT, "stream_clock: null argument");
-  *nanoseconds = cr_now() - s->opened_at;
+  *nanoseconds = cr_now() - ((const cpu_stream *)s)->opened_at;
   return CREDENCE_OK;
 }
 

@@ -20,8 +20,8 @@
 extern "C" {
 #endif
 
-/* In device memory; cleared before each submission. Kernels of one stream run one after the other, so the first one
- * that finds something wrong writes it, from one thread, if code is still 0. */
+/* In device memory; cleared once it has been told, when the stream is synchronised. Kernels of one stream run one after
+ * the other, so the first one that finds something wrong writes it, from one thread, if code is still 0. */
 typedef struct cu_fault {
   int32_t code; /* credence_status */
   uint32_t op;  /* index in the plan */

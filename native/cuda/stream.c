@@ -42,7 +42,6 @@ int32_t cu_stream_open(credence_device *device, credence_stream **out, credence_
   if (s == NULL) return CREDENCE_OUT_OF_MEMORY;
   cu_device *d = cu_device_of(device);
   s->base.device = device;
-  s->base.opened_at = cr_now();
   void *before = cu_enter(d);
   status = open_parts(s, d, err);
   if (status != CREDENCE_OK) close_parts(s, d);
